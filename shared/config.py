@@ -1,0 +1,214 @@
+"""Every setting: name, default, help. The only reader of the environment; nonsense stops the start.
+
+A setting NAME is read from ATELIER_NAME, or from the file that ATELIER_NAME_FILE points to (for secrets).
+DATABASE_URL and REDIS_URL are honoured as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import BadSettings
+
+PREFIX = "ATELIER_"
+UNPREFIXED = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
+KNOWN_WEAK_SECRETS = {"dev", "secret", "changeme", "change-me", "atelier", "password", "test"}
+# sun_path holds 108 bytes with its final NUL
+LONGEST_SOCKET_PATH = 107
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 365)]
+
+
+class Settings(BaseModel):
+    """All settings, frozen once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(Path("data"), description="Folder of the database, the storage and the runs.")
+    host: str = Field("127.0.0.1", description="Address the web server binds.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the web server.")
+    public_url: str = Field("", description="Origin people use, like https://atelier.example.")
+    allow_http: bool = Field(False, description="Allow sign-in over plain http beyond loopback.")
+    secret_key: str = Field("", description="Signs cookies; made in the data folder when empty.")
+    database_url: str = Field("", description="SQLAlchemy URL; SQLite in the data folder if empty.")
+    redis_url: str = Field("", description="Redis or Valkey; an embedded Valkey when empty.")
+    redis_prefix: str = Field("atelier:", description="Prefix of every key in Redis.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
+
+    lease_seconds: Seconds = Field(60, description="How long a claim holds without a heartbeat.")
+    heartbeat_seconds: Seconds = Field(5, description="How often a supervisor renews its leases.")
+    poll_seconds: Seconds = Field(1, description="How often a supervisor looks into SQL unasked.")
+    reap_seconds: Seconds = Field(5, description="How often expired leases are looked for.")
+    backoff_seconds: Seconds = Field(5, description="First wait after a strike; doubles each time.")
+    checkpoint_seconds: Seconds = Field(60, description="Time between checkpoints of a training.")
+    slice_seconds: Seconds = Field(300, description="Trainings rotate between users after this.")
+    deaf_seconds: Seconds = Field(120, description="A runner silent for longer is killed.")
+    drain_seconds: Seconds = Field(30, description="A drain that takes longer is cut short.")
+    version_gone_seconds: Seconds = Field(86_400, description="Fail jobs nobody offers to run.")
+
+    workers: int = Field(0, ge=0, le=64, description="Device workers; 0 is one for each device.")
+    device: str = Field("auto", description="Torch device of a worker: auto, cpu or cuda:N.")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of a runner; 0 is all cores.")
+    families: str = Field("", description="Only these families, comma-separated; all when empty.")
+    family_path: str = Field("", description="Folders with further family files, ':' between.")
+    generation_items: int = Field(64, ge=1, le=4096, description="Outputs in flight on a device.")
+    runner_memory_bytes: int = Field(0, ge=0, description="Memory limit of a runner; 0 is none.")
+
+    web_threads: int = Field(64, ge=2, le=2000, description="Blocking threads of the web server.")
+    event_streams: int = Field(40, ge=0, le=1900, description="Event streams open at a time.")
+    max_upload_bytes: int = Field(2 << 30, ge=1, description="Largest upload.")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="Largest body that is no upload.")
+    max_queued_jobs: int = Field(10_000, ge=1, description="Queued jobs of one user.")
+    max_storage_bytes: int = Field(50 << 30, ge=1, description="Stored bytes of one user.")
+    max_job_seconds: Seconds = Field(7 * 86_400, description="Jobs estimated longer are refused.")
+    disk_low_percent: float = Field(5, ge=0, le=90, description="Below it no job is accepted.")
+    session_seconds: Seconds = Field(14 * 86_400, description="Life of a browser session.")
+    keep_checkpoints: int = Field(2, ge=1, le=100, description="Checkpoints kept beside the best.")
+    log_bytes: int = Field(1 << 20, ge=1024, description="Log kept for a job.")
+    label_producer: str = Field("Atelier", description="Producer named in the label of outputs.")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Settings:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
+        if self.secret_key and (
+            len(self.secret_key) < 32 or self.secret_key.lower() in KNOWN_WEAK_SECRETS
+        ):
+            raise ValueError("secret_key must have at least 32 characters")
+        if self.public_url and urlsplit(self.public_url).scheme not in ("http", "https"):
+            raise ValueError("public_url must begin with http:// or https://")
+        if self.event_streams >= self.web_threads:
+            raise ValueError("web_threads must be greater than event_streams")
+        return self
+
+    @cached_property
+    def database(self) -> str:
+        if self.database_url:
+            # Both spellings that hosting panels hand out; psycopg 3 is the driver we install.
+            for plain in ("postgres://", "postgresql://"):
+                if self.database_url.startswith(plain):
+                    return "postgresql+psycopg://" + self.database_url.removeprefix(plain)
+            return self.database_url
+        return f"sqlite:///{self.data.resolve() / 'atelier.db'}"
+
+    @cached_property
+    def valkey_socket(self) -> Path:
+        """Unix socket of the embedded Valkey; in the temporary directory when the path is long."""
+        path = self.data.resolve() / "valkey.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"atelier-{os.getuid()}-{name}" / "valkey.sock"
+
+    @cached_property
+    def redis(self) -> str:
+        """URL for redis-py."""
+        return self.redis_url or f"unix://{self.valkey_socket}"
+
+    @cached_property
+    def broker(self) -> str:
+        """URL for Celery, which spells Unix sockets differently."""
+        if self.redis.startswith("unix://"):
+            return "redis+socket://" + self.redis.removeprefix("unix://")
+        return self.redis
+
+    @cached_property
+    def storage(self) -> Path:
+        return self.data.resolve() / "storage"
+
+    @cached_property
+    def secret(self) -> str:
+        """The secret key; made and kept in the data folder when none is set."""
+        if self.secret_key:
+            return self.secret_key
+        path = self.data / "secret_key"
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR)
+        except FileExistsError:
+            return path.read_text().strip()
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        return path.read_text().strip()
+
+
+def _value_of(name: str, environment: Mapping[str, str]) -> str | None:
+    keys = [PREFIX + name.upper()]
+    if name in UNPREFIXED:
+        keys.append(UNPREFIXED[name])
+    for key in keys:
+        if key in environment:
+            return environment[key]
+        if f"{key}_FILE" in environment:
+            path = Path(environment[f"{key}_FILE"])
+            try:
+                return path.read_text().strip()
+            except OSError as error:
+                raise BadSettings(f"{key}_FILE: {error.strerror}: {path}") from error
+    return None
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Settings from the environment; `overrides` (from the command line) go first.
+
+    Raises BadSettings with one line for each setting that is wrong, and for unknown ATELIER_ names.
+    """
+    environment = os.environ if environment is None else environment
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known} | {"ATELIER_URL", "ATELIER_TOKEN"}
+    strange = sorted(key for key in environment if key.startswith(PREFIX) and key not in known)
+    if strange:
+        raise BadSettings("unknown setting: " + ", ".join(strange))
+    values: dict[str, object] = {}
+    for name in Settings.model_fields:
+        value = _value_of(name, environment)
+        if value is not None:
+            values[name] = value
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{'.'.join(map(str, e['loc'])).upper() or 'SETTINGS'}: {e['msg']}"
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise BadSettings("; ".join(lines)) from error
+
+
+def child_environment(settings: Settings, **extra: str) -> dict[str, str]:
+    """Environment for a process of ours that must see the same settings."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    for name in UNPREFIXED.values():
+        environment.pop(name, None)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        text = str(int(value)) if isinstance(value, bool) else str(value)
+        if text:
+            environment[PREFIX + name.upper()] = text
+    environment[PREFIX + "DATA"] = str(settings.data.resolve())
+    return environment | extra
+
+
+def bare_environment(**extra: str) -> dict[str, str]:
+    """Environment for the sandboxed processes: no URL, no secret, nothing of ours."""
+    keep = ("PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONPATH")
+    found = {key: os.environ[key] for key in keep if key in os.environ}
+    return found | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | extra
+
+
+def failpoint_setting() -> str:
+    """FAILPOINT, read by shared.failpoints; set by fault tests only."""
+    return os.environ.get("FAILPOINT", "")

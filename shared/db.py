@@ -1,0 +1,136 @@
+"""The engine, two kinds of session, and the database's own clock.
+
+`reading()` is deferred and cannot write; `writing()` takes SQLite's write lock at once (BEGIN IMMEDIATE), so that a
+transaction never fails half-way with "database is locked". Neither is open while we wait or stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    MetaData,
+    cast,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from shared.errors import Unavailable
+
+BUSY_MILLISECONDS = 5000
+
+metadata = MetaData(
+    # Alembic's batch mode on SQLite can only drop what has a name.
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Base(DeclarativeBase):
+    metadata = metadata
+
+
+class Database:
+    """One engine for one process. Made after a fork, never before."""
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20}
+        if self.is_sqlite:
+            options["connect_args"] = {
+                "timeout": BUSY_MILLISECONDS / 1000,
+                "check_same_thread": False,
+            }
+        else:
+            options["pool_pre_ping"] = True
+            options["connect_args"] = {"connect_timeout": 5}
+        self.engine: Engine = create_engine(url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with Session(self.engine, autoflush=False, expire_on_commit=False) as session:
+            session.connection(execution_options={"atelier_mode": "DEFERRED"})
+            yield session
+            session.rollback()
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Commits at the end of the block, rolls back when the block raises."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            session.connection(execution_options={"atelier_mode": "IMMEDIATE"})
+            yield session
+            session.commit()
+
+    def check_clock(self) -> None:
+        """Refuses a database whose clock expression is NULL (it would make every lease endless)."""
+        with self.reading() as session:
+            value = session.scalar(select(now(session)))
+        if not isinstance(value, float) or value < 1.6e9:
+            raise Unavailable("The database's clock cannot be read.")
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # We say BEGIN ourselves: pysqlite's legacy mode begins late and only before writes.
+    connection.isolation_level = None  # type: ignore[attr-defined]
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get("atelier_mode", "IMMEDIATE")
+    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if mode == 'DEFERRED' else 'OFF'}")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def now(session: Session) -> ColumnElement[float]:
+    """Seconds since 1970 by the database's clock, as SQL. Every lease and every time in a row uses it."""
+    if session.get_bind().dialect.name == "sqlite":
+        # unixepoch('subsec') is NULL before SQLite 3.42; Debian 12 has 3.40
+        return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double())
+    return cast(func.extract("epoch", func.clock_timestamp()), Double())
+
+
+def clock(session: Session) -> float:
+    """The same, read now."""
+    return float(session.scalar(select(now(session))) or 0.0)
+
+
+def is_locked(error: OperationalError) -> bool:
+    """True when SQLite gave up waiting for another writer."""
+    return "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
+
+
+def lock_rows(session: Session) -> bool:
+    """Whether FOR UPDATE means anything here (SQLite's writing() holds the one lock already)."""
+    return session.get_bind().dialect.name != "sqlite"
+
+
+def ping(session: Session) -> None:
+    session.execute(text("SELECT 1"))

@@ -1,0 +1,29 @@
+"""One generated file."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import Base
+from shared.models.columns import Big, Id, MaybeTime, Object, Sha256, Time, UserId
+
+
+class Artifact(Base):
+    __tablename__ = "artifact"
+
+    id: Mapped[Id]
+    job_id: Mapped[str] = mapped_column(String(32), ForeignKey("job.id"), index=True)
+    user_id: Mapped[UserId]
+    index: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16), default="output")  # output | grid | preview
+    name: Mapped[str] = mapped_column(String(255))
+    media_type: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[Big]
+    sha256: Mapped[Sha256]
+    location: Mapped[str] = mapped_column(String(255), unique=True)  # storage key; holds the fence
+    seed: Mapped[Big]
+    metrics: Mapped[Object] = mapped_column(default=dict)
+    label: Mapped[Object] = mapped_column(default=dict)
+    created_at: Mapped[Time]
+    deleted_at: Mapped[MaybeTime]
