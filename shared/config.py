@@ -35,7 +35,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path = Field(Path("data"), description="Folder of the database, the storage and the runs.")
+    data: Path = Field(
+        Path("data"), description="Folder of the database, the storage and the runs."
+    )
     host: str = Field("127.0.0.1", description="Address the web server binds.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the web server.")
     public_url: str = Field("", description="Origin people use, like https://atelier.example.")
@@ -135,7 +137,9 @@ class Settings(BaseModel):
         path = self.data / "secret_key"
         self.data.mkdir(parents=True, exist_ok=True)
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR)
+            handle = os.open(
+                path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR
+            )
         except FileExistsError:
             return path.read_text().strip()
         with os.fdopen(handle, "w") as file:

@@ -72,8 +72,7 @@ class Database:
     def reading(self) -> Iterator[Session]:
         with Session(self.engine, autoflush=False, expire_on_commit=False) as session:
             session.connection(execution_options={"atelier_mode": "DEFERRED"})
-            yield session
-            session.rollback()
+            yield session  # closing rolls back, and leaves the rows it read usable
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -96,7 +95,7 @@ class Database:
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # We say BEGIN ourselves: pysqlite's legacy mode begins late and only before writes.
-    connection.isolation_level = None  # type: ignore[attr-defined]
+    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")

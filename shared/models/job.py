@@ -8,7 +8,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.db import Base
 from shared.models.columns import Big, Id, MaybeTime, Object, Time, UserId
 
-
 QUEUED = text("state = 'queued'")
 RUNNING = text("state = 'running'")
 
@@ -20,9 +19,11 @@ class Job(Base):
             "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"
         ),
         # the claim: one user's head job of a lane
-        Index("ix_job_claim", "user_id", "lane", "rank", sqlite_where=QUEUED, postgresql_where=QUEUED),
+        Index(
+            "ix_job_claim", "user_id", "lane", "rank", sqlite_where=QUEUED, postgresql_where=QUEUED
+        ),
         Index("ix_job_lease", "lease_until", sqlite_where=RUNNING, postgresql_where=RUNNING),
-        Index("ix_job_owner_running", "owner", sqlite_where=RUNNING, postgresql_where=RUNNING),
+        Index("ix_job_user_running", "user_id", sqlite_where=RUNNING, postgresql_where=RUNNING),
         Index("ix_job_deadline", "deadline_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_job_user_id_id", "user_id", "id"),
         Index("ix_job_state", "state"),
@@ -51,7 +52,8 @@ class Job(Base):
     version: Mapped[int] = mapped_column(default=0)  # raised by every event
     fence: Mapped[int] = mapped_column(default=0)  # raised by every claim and every release
     attempt: Mapped[int] = mapped_column(default=0)
-    strikes: Mapped[int] = mapped_column(default=0)
+    strikes: Mapped[int] = mapped_column(default=0)  # deaths of a runner that was stepping it
+    losses: Mapped[int] = mapped_column(default=0)  # workers that vanished while they held it
     no_batch: Mapped[bool] = mapped_column(default=False)
     owner: Mapped[str | None] = mapped_column(String(64))  # worker that holds the lease
     lease_until: Mapped[MaybeTime]
@@ -61,11 +63,12 @@ class Job(Base):
     paused_at: Mapped[MaybeTime]
 
     estimate_seconds: Mapped[float | None]
-    charged_seconds: Mapped[Time] = mapped_column(default=0.0)  # of this attempt
-    device_seconds: Mapped[Time] = mapped_column(default=0.0)  # of all attempts
+    device_seconds: Mapped[Time] = mapped_column(default=0.0)  # used, over all attempts
+    charged_seconds: Mapped[Time] = mapped_column(default=0.0)  # what its owner's share was charged
     progress_step: Mapped[int] = mapped_column(default=0)
     progress_total: Mapped[int] = mapped_column(default=0)
     checkpoint_step: Mapped[int] = mapped_column(default=0)
+    log_bytes: Mapped[int] = mapped_column(default=0)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
 

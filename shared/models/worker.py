@@ -19,7 +19,9 @@ class Worker(Base):
     device: Mapped[str] = mapped_column(String(120), default="")
     families: Mapped[Object]  # {"vae": 1, ...}: the versions it can run
     facts: Mapped[Object]  # device name, memory, threads, speed, library versions
-    state: Mapped[str] = mapped_column(String(16), default="starting")  # starting|ready|draining|gone
+    state: Mapped[str] = mapped_column(
+        String(16), default="starting"
+    )  # starting|ready|draining|gone
     drain_requested_at: Mapped[MaybeTime]
     started_at: Mapped[Time]
     heartbeat_at: Mapped[Time] = mapped_column(index=True)

@@ -1,0 +1,124 @@
+"""The rows that a job's reports and results leave behind; called by shared/jobs.py after its guard has held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import clock
+from shared.ids import new_id
+from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
+from shared.models import Artifact, Checkpoint, Job, JobLog, MetricPoint, Model, Result
+
+
+def artifact_row(new: NewArtifact, lease: Lease, at: float = 0.0) -> Artifact:
+    """The row of a stored file; its owner and time are filled in when it is recorded."""
+    return Artifact(
+        id=new_id(),
+        job_id=lease.job_id,
+        created_at=at,
+        **{name: getattr(new, name) for name in new.__dataclass_fields__},
+    )
+
+
+def preview_data(step: int, row: Artifact) -> dict[str, Any]:
+    return {
+        "artifact_id": row.id,
+        "step": step,
+        "index": row.index,
+        "media_type": row.media_type,
+    }
+
+
+def record_report(
+    session: Session, job: Job, news: Report, previews: list[Artifact], most_log_bytes: int
+) -> None:
+    at = clock(session)
+    if news.points:
+        session.add(
+            MetricPoint(
+                job_id=job.id,
+                n=job.version,
+                first_step=int(news.points[0][0]),
+                last_step=int(news.points[-1][0]),
+                points=news.points,
+                at=at,
+            )
+        )
+    if news.log:
+        before = job.log_bytes - len(news.log.encode())
+        if before < most_log_bytes:
+            over = job.log_bytes > most_log_bytes
+            text = news.log + ("\n[The log is full.]\n" if over else "")
+            session.add(JobLog(job_id=job.id, n=job.version, at=at, text=text))
+    _add_artifacts(session, job, previews, at)
+
+
+def record_checkpoint(
+    session: Session, job: Job, *, step: int, location: str, sha256: str, size: int
+) -> None:
+    session.add(
+        Checkpoint(
+            id=new_id(),
+            job_id=job.id,
+            fence=job.fence,
+            step=step,
+            location=location,
+            sha256=sha256,
+            bytes=size,
+            created_at=clock(session),
+        )
+    )
+    session.flush()
+
+
+def record_outcome(
+    session: Session, job: Job, lease: Lease, outcome: Outcome, rows: list[Artifact], at: float
+) -> None:
+    session.add(
+        Result(
+            job_id=job.id,
+            fence=lease.fence,
+            model_id=outcome.model.id if outcome.model else None,
+            metrics=outcome.metrics,
+            build=outcome.build,
+            created_at=at,
+        )
+    )
+    _add_artifacts(session, job, rows, at)
+    if outcome.model:
+        session.add(_model_row(job, outcome.model, at))
+    session.flush()
+
+
+def newest_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
+    """The checkpoints of a job, the farthest first; of equal steps the latest attempt's first."""
+    return list(
+        session.scalars(
+            select(Checkpoint)
+            .where(Checkpoint.job_id == job_id)
+            .order_by(Checkpoint.step.desc(), Checkpoint.fence.desc())
+        )
+    )
+
+
+def _add_artifacts(session: Session, job: Job, rows: list[Artifact], at: float) -> None:
+    for row in rows:
+        row.user_id, row.created_at = job.user_id, at
+        session.add(row)
+    session.flush()
+
+
+def _model_row(job: Job, new: NewModel, at: float) -> Model:
+    return Model(
+        user_id=job.user_id,
+        job_id=job.id,
+        dataset_id=job.dataset_id,
+        name=job.name or f"{job.family} {job.id[-6:]}",
+        family=job.family,
+        family_version=job.family_version,
+        created_at=at,
+        **{name: getattr(new, name) for name in new.__dataclass_fields__},
+    )

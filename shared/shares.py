@@ -1,0 +1,82 @@
+"""Fair shares between users: start-time fair queuing in device-seconds.
+
+`vtime` is what a user has had, in device-seconds divided by weight; the smallest goes first. A claim prepays a
+little, use is charged at each heartbeat beyond what was prepaid, and the end settles (Goyal et al. 1996).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import event, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from shared.models import Job, UserShare
+
+PREPAID_SECONDS = 30.0
+
+Bills = dict[str, tuple[float, float]]  # user id -> (owed, used)
+PENDING = "atelier_bills"
+
+
+def prepaid(estimate_seconds: float | None) -> float:
+    """What a claim charges before anything was used: charging a whole training at its claim would put its
+    owner's own generations behind everyone for hours."""
+    return min(PREPAID_SECONDS if estimate_seconds is None else estimate_seconds, PREPAID_SECONDS)
+
+
+def charge(session: Session, user_id: str, owed: float, used: float = 0.0) -> None:
+    """Notes device-seconds for a user; the shares are written once, at the commit.
+
+    Last and in the order of user ids: a transaction that waits for a share holds all its job rows already, and two
+    transactions take shares in the same order, so they cannot deadlock.
+    """
+    bills: Bills = session.info.setdefault(PENDING, {})
+    before = bills.get(user_id, (0.0, 0.0))
+    bills[user_id] = (before[0] + owed, before[1] + used)
+
+
+@event.listens_for(Session, "before_commit")
+def _pay(session: Session) -> None:
+    for user_id, (owed, used) in sorted(session.info.pop(PENDING, {}).items()):
+        session.execute(
+            update(UserShare)
+            .where(UserShare.user_id == user_id)
+            .values(
+                vtime=UserShare.vtime + owed / UserShare.weight,
+                device_seconds=UserShare.device_seconds + used,
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(PENDING, None)
+
+
+def busy() -> Any:
+    """A user with something queued or running."""
+    return (
+        select(Job.id)
+        .where(Job.user_id == UserShare.user_id, or_(Job.state == "queued", Job.state == "running"))
+        .exists()
+    )
+
+
+def catch_up(session: Session, user_id: str) -> None:
+    """A user who returns from idle starts level with the busy ones: idle time saves up no claim on the device."""
+    if session.scalar(select(UserShare.user_id).where(UserShare.user_id == user_id)) is None:
+        session.execute(
+            insert(UserShare).values(user_id=user_id, vtime=0.0, weight=1.0, device_seconds=0.0)
+        )
+    elif session.scalar(select(busy()).where(UserShare.user_id == user_id).select_from(UserShare)):
+        return
+    floor = session.scalar(select(func.min(UserShare.vtime)).where(busy()))
+    if floor is not None:
+        session.execute(
+            update(UserShare)
+            .where(UserShare.user_id == user_id, UserShare.vtime < floor)
+            .values(vtime=floor)
+            .execution_options(synchronize_session=False)
+        )

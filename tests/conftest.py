@@ -1,0 +1,144 @@
+"""Fixtures on real servers: each test gets a database of its own (SQLite and PostgreSQL) and its own Redis prefix."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+
+import shared.models
+from shared.config import Settings
+from shared.db import Base, Database
+from shared.ids import new_id
+from shared.models import User
+from shared.storage import LocalStorage
+from tests.servers import PostgresServer, ValkeyServer
+
+# Short enough for a test to see a lease end, long enough for a loaded machine to renew it.
+SHORT = {
+    "lease_seconds": 3,
+    "heartbeat_seconds": 0.5,
+    "poll_seconds": 0.2,
+    "reap_seconds": 0.5,
+    "backoff_seconds": 0.2,
+    "checkpoint_seconds": 1,
+    "drain_seconds": 10,
+}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def valkey():
+    """The session's Valkey; tests that kill a server start one of their own (tests.servers)."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
+    server = ValkeyServer(folder)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The session's PostgreSQL, with a template database that holds all tables."""
+    server = PostgresServer()
+    try:
+        server.start()
+        server.execute("CREATE DATABASE template_atelier")
+        _make_tables(server.url("template_atelier"))
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template():
+    folder = Path(tempfile.mkdtemp(prefix="atelier-sqlite-"))
+    path = folder / "template.db"
+    _make_tables(f"sqlite:///{path}")
+    yield path
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_tables(url: str) -> None:
+    assert shared.models
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template, tmp_path):
+    path = tmp_path / "atelier.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(postgres):
+    name = f"test_{next(_numbers)}"
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE template_atelier")
+    yield postgres.url(name)
+    postgres.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    """Both databases, one after the other. Override it with `sqlite_url` where one is enough."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def db(database_url):
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def make_settings(tmp_path):
+    """Settings with short leases, in this test's folder; keywords go first."""
+
+    def make(**overrides) -> Settings:
+        # Nobody listens at the default address: a test that needs Redis passes valkey.url.
+        values = SHORT | {
+            "data": tmp_path,
+            "redis_url": f"unix://{tmp_path}/no-valkey.sock",
+            "redis_prefix": f"t{next(_numbers)}:",
+        }
+        return Settings.model_validate(values | overrides)
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings, database_url):
+    return make_settings(database_url=database_url)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return LocalStorage(tmp_path / "storage")
+
+
+@pytest.fixture
+def make_user(db):
+    """Adds a person straight to the database."""
+
+    def make(name: str = "", role: str = "user") -> User:
+        with db.writing() as session:
+            user = User(id=new_id(), name=name or new_id(), role=role, created_at=0.0)
+            session.add(user)
+        return user
+
+    return make
+
+
+@pytest.fixture
+def user(make_user):
+    return make_user()
