@@ -246,12 +246,12 @@ def _logic(node: ast.expr, facts: Mapping[str, Any]) -> Any:
             return all(_value(value, facts) for value in values)
         case ast.BoolOp(op=ast.Or(), values=values):
             return any(_value(value, facts) for value in values)
-        case ast.Compare(left=left, ops=ops, comparators=comparators):
+        case ast.Compare(left=left, ops=ops, comparators=comparators) if all(
+            type(op) in OPERATORS for op in ops
+        ):
             terms = [_value(term, facts) for term in (left, *comparators)]
             return all(
-                OPERATORS[type(op)](a, b)
-                for op, a, b in zip(ops, terms, terms[1:], strict=False)
-                if type(op) in OPERATORS
+                OPERATORS[type(op)](a, b) for op, a, b in zip(ops, terms, terms[1:], strict=False)
             )
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
             return FUNCTIONS[name](*(_value(arg, facts) for arg in args))

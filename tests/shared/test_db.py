@@ -1,0 +1,61 @@
+"""Sessions and the clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from shared import db as module
+from shared.db import clock
+from shared.errors import Unavailable
+from shared.ids import new_id
+from shared.models import User
+
+
+def test_the_clock_is_the_time_with_fractions(db):
+    with db.reading() as session:
+        first = clock(session)
+    assert abs(first - time.time()) < 5
+    with db.reading() as session:
+        assert clock(session) >= first
+    db.check_clock()
+
+
+def test_a_clock_that_is_null_stops_the_start(db, monkeypatch):
+    monkeypatch.setattr(module, "now", lambda session: module.literal_column("NULL"))
+    with pytest.raises(Unavailable):
+        db.check_clock()
+
+
+def test_a_reading_session_keeps_nothing(db):
+    with pytest.raises(DBAPIError) if db.is_sqlite else nothing():
+        with db.reading() as session:
+            session.add(User(id="u", name="u", created_at=1.0))
+            session.flush()
+    with db.reading() as session:
+        assert session.scalars(select(User)).all() == []
+
+
+class nothing:
+    def __enter__(self): ...
+
+    def __exit__(self, *error): ...
+
+
+def test_a_writing_session_that_raises_keeps_nothing(db):
+    with pytest.raises(RuntimeError), db.writing() as session:
+        session.add(User(id="u", name="u", created_at=1.0))
+        session.flush()
+        raise RuntimeError
+    with db.reading() as session:
+        assert session.get(User, "u") is None
+
+
+def test_ids_are_opaque_and_sort_by_time():
+    first = new_id()
+    time.sleep(0.002)
+    assert first < new_id()
+    assert len({new_id() for _ in range(1000)}) == 1000
