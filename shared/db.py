@@ -6,6 +6,7 @@ transaction never fails half-way with "database is locked". Neither is open whil
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from shared.errors import Unavailable
 
 BUSY_MILLISECONDS = 5000
+# A server that vanished without a word is noticed in seconds, not in TCP's hours.
+SERVER_AWAY = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 
 metadata = MetaData(
     # Alembic's batch mode on SQLite can only drop what has a name.
@@ -54,6 +63,7 @@ class Database:
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.is_sqlite = url.startswith("sqlite")
+        self._writer = threading.Lock()
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20}
         if self.is_sqlite:
             options["connect_args"] = {
@@ -62,7 +72,7 @@ class Database:
             }
         else:
             options["pool_pre_ping"] = True
-            options["connect_args"] = {"connect_timeout": 5}
+            options["connect_args"] = SERVER_AWAY
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -77,10 +87,20 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Commits at the end of the block, rolls back when the block raises."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._turn(), Session(self.engine, expire_on_commit=False) as session:
             session.connection(execution_options={"atelier_mode": "IMMEDIATE"})
             yield session
             session.commit()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Threads of one process queue up for SQLite's write lock here: its own waiting is by sleeps."""
+        mine = self.is_sqlite and self._writer.acquire(timeout=BUSY_MILLISECONDS / 1000)
+        try:
+            yield
+        finally:
+            if mine:
+                self._writer.release()
 
     def check_clock(self) -> None:
         """Refuses a database whose clock expression is NULL (it would make every lease endless)."""

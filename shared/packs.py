@@ -6,6 +6,7 @@ The checking process writes packs; the parent verifies every line and hash befor
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -142,9 +143,37 @@ def read_manifest(path: Path) -> Iterator[PackItem]:
             n, offset = n + 1, item.end
 
 
-def read_item(data: BinaryIO, item: PackItem) -> bytes:
-    data.seek(item.offset)
-    return data.read(item.bytes)
+class Section(io.RawIOBase):
+    """The bytes of one item as a file of its own; closes the packed file with itself."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        self._file, self._offset, self._size, self._at = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        left = max(0, self._size - self._at)
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(min(left, len(buffer)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def verified(folder: Path) -> Iterator[PackItem]:

@@ -228,9 +228,10 @@ def _value(node: ast.expr, facts: Mapping[str, Any]) -> Any:
             return [_value(part, facts) for part in parts]
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             exponent = _value(right, facts)
-            if not -4 <= exponent <= 4:
+            if not -64 <= exponent <= 64:
                 raise ValueError("exponent out of range")
-            return _value(left, facts) ** exponent
+            # a float: a tower of whole numbers could grow without bound
+            return float(_value(left, facts)) ** exponent
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
             return OPERATORS[type(op)](_value(left, facts), _value(right, facts))
         case ast.UnaryOp(op=op, operand=operand) if type(op) in OPERATORS:
@@ -279,6 +280,8 @@ def price(cost: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, float 
     for name, expression in cost.items():
         try:
             prices[name] = float(evaluate(expression, facts))
-        except (Unpriced, ZeroDivisionError, TypeError, OverflowError):
+        except OverflowError:
+            prices[name] = math.inf
+        except (Unpriced, ZeroDivisionError, TypeError):
             prices[name] = None
     return prices

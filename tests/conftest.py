@@ -49,7 +49,7 @@ def postgres():
     try:
         server.start()
         server.execute("CREATE DATABASE template_atelier")
-        _make_tables(server.url("template_atelier"))
+        make_tables(server.url("template_atelier"))
         yield server
     finally:
         server.remove()
@@ -59,12 +59,12 @@ def postgres():
 def sqlite_template():
     folder = Path(tempfile.mkdtemp(prefix="atelier-sqlite-"))
     path = folder / "template.db"
-    _make_tables(f"sqlite:///{path}")
+    make_tables(f"sqlite:///{path}")
     yield path
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_tables(url: str) -> None:
+def make_tables(url: str) -> None:
     assert shared.models
     engine = create_engine(url)
     Base.metadata.create_all(engine)
@@ -89,6 +89,7 @@ def postgres_url(postgres):
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request):
     """Both databases, one after the other. Override it with `sqlite_url` where one is enough."""
+    # "both" tests say nothing; a test of one says parametrize("database_url", ["sqlite"], indirect=True)
     name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     return request.getfixturevalue(name)
 

@@ -1,0 +1,32 @@
+"""The web process: HTTP in, HTTP out. It shows what workers announce and writes what people ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from shared.config import Settings
+
+
+def create_app(settings: Settings, *, background: bool = True) -> Flask:
+    """The application; `background=False` leaves out the reaper."""
+    # here, because the command line imports this package too and needs no Flask
+    from flask import Flask
+
+    from web import api, errors, reaper, security, views
+    from web.receiving import ReceivingRequest
+    from web.services.studio import open_studio
+
+    app = Flask("web", static_folder="static", template_folder="templates")
+    app.request_class = ReceivingRequest
+    studio = open_studio(settings)
+    app.extensions["atelier"] = studio
+    errors.init_app(app)
+    security.init_app(app, studio)
+    api.init_app(app)
+    views.init_app(app)
+    if background:
+        reaper.start(studio)
+    return app

@@ -1,4 +1,4 @@
-"""What a model family is: the Family record, the items a sampler gets, and how family files are found. No torch here."""
+"""What a model family is: its record, the items a sampler gets, and how family files are found. No torch here."""
 
 from __future__ import annotations
 

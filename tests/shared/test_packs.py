@@ -24,11 +24,27 @@ def write(folder, texts):
         return writer.finish()
 
 
+def whole(folder, item):
+    with packs.Section((folder / packs.DATA).open("rb"), item.offset, item.bytes) as section:
+        return section.read()
+
+
+def test_a_section_is_a_file_of_its_own(tmp_path):
+    (tmp_path / "data").write_bytes(b"0123456789")
+    with packs.Section((tmp_path / "data").open("rb"), 2, 5) as section:
+        assert section.read(2) == b"23"
+        assert section.read() == b"456"
+        assert section.read(1) == b""
+        assert section.seek(-2, 2) == 3
+        assert section.read(9) == b"56"
+        assert section.seek(1) == section.tell() == 1
+        assert section.read(1) == b"3"
+
+
 def test_items_come_back_as_they_were_written(tmp_path):
     pack = write(tmp_path, ["one", "", "zwei und drei"])
     items = list(packs.verified(tmp_path))
-    with (tmp_path / packs.DATA).open("rb") as data:
-        assert [packs.read_item(data, item) for item in items] == [b"one", b"", b"zwei und drei"]
+    assert [whole(tmp_path, item) for item in items] == [b"one", b"", b"zwei und drei"]
     assert [item.label for item in items] == [None, "a", None]
     assert (pack.items, pack.bytes) == (3, 16)
     manifest = (tmp_path / packs.MANIFEST).read_bytes()

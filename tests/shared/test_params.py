@@ -131,6 +131,11 @@ def test_an_unknown_fact_leaves_a_rule_for_later_and_a_price_unknown():
     assert price({"flops": "missing * 2", "bytes": "4 * 2"}, {}) == {"flops": None, "bytes": 8.0}
 
 
+def test_a_price_beyond_all_numbers_is_infinite_not_unknown():
+    assert price({"flops": "1e300 ** 64"}, {}) == {"flops": math.inf}
+    assert price({"bytes": "2 ** 26"}, {}) == {"bytes": 2.0**26}
+
+
 def test_a_broken_rule_names_its_parameter():
     rules = [["steps % 4 == 0", "steps", "must be a multiple of 4"]]
     assert check_rules(rules, {"steps": 8}) == []

@@ -1,0 +1,64 @@
+# Every target works on a bare machine with Python 3.11 or newer, make and git.
+# A GPU host chooses its own build of PyTorch, once:  make install TORCH='torch==2.13.0 --index-url URL'
+
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# what was installed, so that the second time is quick; a changed file or TORCH installs again
+KEY = $(shell cat pyproject.toml constraints.txt Makefile | cksum) $(TORCH)
+STAMP := $(VENV)/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
+CHECKED := atelier_client migrations shared tests web worker
+# what takes a real server, a real worker or a training belongs to `make test`
+SLOW_TESTS := tests/faults tests/bench tests/browser tests/worker/families tests/web/test_up.py
+
+.PHONY: help install demo up check lint test format migration
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+
+install:  ## make .venv with all that the other targets need (quick the second time)
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(KEY)" ]; then $(MAKE) --no-print-directory .install; fi
+
+.PHONY: .install
+.install:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed." >&2; exit 1; }
+	@echo "Installing into $(VENV); the first time takes some minutes."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@# PyTorch first and out of the constraints: its build is this machine's choice
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	@$(PIP) -c $(VENV)/constraints.txt $(TORCH)
+	@$(BIN)/python -c "from importlib.metadata import version as v; print('torch==' + v('torch'))" \
+		>> $(VENV)/constraints.txt
+	@$(PIP) -c $(VENV)/constraints.txt -e '.[dev]'
+	@echo "$(KEY)" > $(STAMP)
+
+demo: install  ## the main job on real data: upload, train, generate, download; then stop everything
+	@$(BIN)/python -m atelier_client.demo
+
+up: install  ## start everything and stay in the foreground; Ctrl-C drains (ARGS='--port 8080')
+	@exec $(BIN)/atelier up $(ARGS)
+
+check: lint  ## formatting, lint, imports, types, the fast tests: under a minute
+	@$(BIN)/python -m pytest -q --no-header $(addprefix --ignore=,$(SLOW_TESTS))
+
+lint: install
+	@$(BIN)/ruff format --check --quiet $(CHECKED)
+	@$(BIN)/ruff check --quiet $(CHECKED)
+	@$(BIN)/lint-imports --no-cache > $(VENV)/imports.txt || { cat $(VENV)/imports.txt; exit 1; }
+	@$(BIN)/mypy
+
+test: lint  ## what `check` runs, then every test on real servers, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+format:  ## format the code and sort the imports
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/ruff check --quiet --fix --select I $(CHECKED)
+	@$(BIN)/ruff format --quiet $(CHECKED)
+
+migration: install  ## write the next migration from the tables: make migration m='what changed'
+	@[ -n "$(m)" ] || { echo "Say what changed: make migration m='add a column'" >&2; exit 2; }
+	@path=$$($(BIN)/python -m migrations make "$(m)") && $(BIN)/ruff format --quiet "$$path" && echo "$$path"

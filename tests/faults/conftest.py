@@ -1,0 +1,83 @@
+"""A workbench on each database: real Valkey, workers as processes, and the oracle after every test."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from tests import oracle
+from tests.servers import wait_until
+from tests.work import FAMILIES, Work, WorkerProcess, is_alive
+
+TEST_FAMILIES = "sleep_steps,poison_at,deaf,hog_rss,fill_disk"
+
+
+class Bench(Work):
+    """Work, and the workers of one test."""
+
+    def __init__(self, settings, db, valkey) -> None:
+        super().__init__(settings, db)
+        self.valkey = valkey
+        self.workers: list[WorkerProcess] = []
+
+    def worker(self, name="device-0", *, failpoint="", **overrides) -> WorkerProcess:
+        settings = self.settings.model_copy(update=overrides)
+        started = WorkerProcess(settings, name, failpoint=failpoint)
+        self.workers.append(started)
+        return started
+
+    def worker_dies(self, failpoint: str, **overrides) -> None:
+        """A worker that kills itself at a line, and after its death one that does not."""
+        worker = self.worker("device-0", failpoint=f"{failpoint}:kill9", **overrides)
+        child = worker.child()
+        wait_until(lambda: not is_alive(child), 60, f"death at {failpoint}")
+        worker.kill_group()
+        self.worker("device-1", **overrides)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.look()
+            with suppress(ProcessLookupError):
+                worker.kill_group()
+        for worker in self.workers:
+            worker.assert_nothing_left()
+
+
+@pytest.fixture
+def make_bench(make_settings, database_url, db, valkey):
+    benches = []
+
+    def make(**overrides) -> Bench:
+        values = {
+            "database_url": database_url,
+            "redis_url": valkey.url,
+            "family_path": str(FAMILIES),
+            "families": TEST_FAMILIES,
+        }
+        benches.append(Bench(make_settings(**values | overrides), db, valkey))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.end()
+
+
+@pytest.fixture
+def bench(make_bench, request):
+    """The oracle is asked at the end, once nothing runs any more."""
+    made = make_bench()
+    yield made
+    made.end()
+    if not getattr(request.node, "failed", False):
+        oracle.check(made, made.valkey)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" and report.failed:
+        item.failed = True
+        for worker in getattr(item.funcargs.get("bench"), "workers", ()):
+            report.sections.append((worker.log.name, worker.log.read_text()[-8000:]))
+    return report

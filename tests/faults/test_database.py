@@ -1,0 +1,87 @@
+"""Faults 41, 42, 45 and 48: the database or the disk goes away under running jobs, and comes back."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+import pytest
+
+from shared.db import Database
+from tests import oracle
+from tests.conftest import make_tables
+from tests.faults.conftest import Bench
+from tests.servers import PostgresServer, wait_until
+from tests.work import FAMILIES, is_alive
+
+
+@pytest.fixture(scope="module")
+def own_postgres():
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_bench(own_postgres, make_settings, valkey, request):
+    name = f"t{abs(hash(request.node.name)) % 10**9}"
+    own_postgres.execute(f"CREATE DATABASE {name}")
+    url = own_postgres.url(name)
+    make_tables(url)
+    db = Database(url)
+    settings = make_settings(
+        database_url=url,
+        redis_url=valkey.url,
+        family_path=str(FAMILIES),
+        families="sleep_steps",
+        lease_seconds=6,
+    )
+    made = Bench(settings, db, valkey)
+    yield made
+    made.end()
+    oracle.check(made)
+    db.dispose()
+
+
+def test_a_short_outage_of_the_database_does_not_disturb_a_training(own_bench, own_postgres):
+    job = own_bench.train(steps=120, step_seconds=0.05)
+    worker = own_bench.worker()
+    own_bench.wait_step(job, 5)
+    runner = worker.runner()
+    own_postgres.kill()
+    own_postgres.start()
+    found = own_bench.wait(job, seconds=60)
+    assert (found.state, found.attempt) == ("succeeded", 1)
+    assert is_alive(runner)
+
+
+def test_a_long_outage_stops_the_runner_before_the_lease_ends(own_bench, own_postgres):
+    job = own_bench.train(steps=200, step_seconds=0.05)
+    worker = own_bench.worker()
+    own_bench.wait_checkpoint(job)
+    runner = worker.runner()
+    own_postgres.kill()
+    began = time.monotonic()
+    wait_until(lambda: not is_alive(runner), 20, "the runner to be killed")
+    lasted = time.monotonic() - began
+    own_postgres.start()
+    assert lasted < own_bench.settings.lease_seconds
+    found = own_bench.wait(job, seconds=90)
+    assert (found.state, found.strikes) == ("succeeded", 0)
+    assert "Continues from the checkpoint" in own_bench.log_of(job)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_locked_sqlite_is_waited_for(bench):
+    job = bench.train(steps=60, step_seconds=0.05)
+    worker = bench.worker()
+    bench.wait_step(job, 5)
+    other = sqlite3.connect(bench.settings.data / "atelier.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    wait_until(lambda: "locked" in worker.log.read_text(), 20, "the worker to be locked out")
+    other.execute("ROLLBACK")
+    other.close()
+    assert bench.wait(job, seconds=60).state == "succeeded"

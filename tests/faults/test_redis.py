@@ -1,0 +1,98 @@
+"""Faults 28-31, 34, 38 and 40: Redis is emptied, killed, absent, reset, or full of rubbish; work goes on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from shared.queue import Wakeups, wake_queue
+from tests.servers import ValkeyServer, wait_until
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def own_valkey():
+    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
+    server = ValkeyServer(folder)
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_bench(make_bench, own_valkey):
+    """A workbench whose Redis may be killed."""
+    return make_bench(redis_url=own_valkey.url)
+
+
+def test_flushall_loses_nothing_that_is_queued(own_bench, own_valkey):
+    own_valkey.start()
+    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(200)]
+    with own_valkey.client() as client:
+        client.flushall()
+    own_bench.worker()
+    for job in jobs:
+        assert own_bench.wait(job, seconds=60).state == "succeeded"
+
+
+def test_a_job_runs_on_while_redis_is_killed_and_comes_back(own_bench, own_valkey):
+    own_valkey.start()
+    job = own_bench.train(steps=100, step_seconds=0.05)
+    own_bench.worker()
+    own_bench.wait_step(job, 5)
+    own_valkey.kill()
+    later = own_bench.generate()
+    assert own_bench.wait(later).state == "succeeded"
+    own_valkey.start()
+    found = own_bench.wait(job)
+    assert (found.state, found.attempt) == ("succeeded", 1)
+
+
+def test_a_worker_started_without_redis_works_and_joins_later(own_bench, own_valkey):
+    worker = own_bench.worker()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    own_valkey.start()
+    wait_until(lambda: "ready." in worker.log.read_text(), 60, "the worker to join")
+    assert worker.process.poll() is None
+
+
+def test_reset_connections_start_nothing_twice(own_bench, own_valkey):
+    own_valkey.start()
+    job = own_bench.train(steps=60, step_seconds=0.05)
+    own_bench.worker()
+    own_bench.wait_step(job, 5)
+    with own_valkey.client() as client:
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+    found = own_bench.wait(job)
+    assert (found.state, found.attempt) == ("succeeded", 1)
+
+
+def test_ten_thousand_wakeups_run_each_job_once(own_bench, own_valkey):
+    own_valkey.start()
+    wakeups = Wakeups(own_bench.settings)
+    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(5)]
+    own_bench.worker()
+    for _ in range(10_000):
+        wakeups.wake("interactive")
+    for job in jobs:
+        found = own_bench.wait(job)
+        assert (found.state, found.attempt) == ("succeeded", 1)
+    wakeups.close()
+    key = own_bench.settings.redis_prefix + wake_queue("interactive")
+    with own_valkey.client() as client:
+        wait_until(lambda: client.llen(key) == 0, what="the queue to be drained")
+
+
+def test_rubbish_in_the_queue_does_not_keep_the_worker_from_working(own_bench, own_valkey):
+    own_valkey.start()
+    own_bench.worker()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    key = own_bench.settings.redis_prefix + wake_queue("interactive")
+    with own_valkey.client() as client:
+        client.lpush(key, "{}", '{"body": "gA==", "headers": {}, "properties": {}}')
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"

@@ -1,0 +1,125 @@
+"""Faults 14-21 and 54: runners that crash, hang, hog or lie, and jobs that kill them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from tests.servers import wait_until
+from tests.work import is_alive
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def test_a_poison_job_fails_at_its_third_strike_and_harms_no_other(bench):
+    poison = bench.train("poison_at", at=3)
+    bench.worker()
+    found = bench.wait(poison, seconds=60)
+    assert (found.state, found.error_code, found.attempt) == ("failed", "poison", 3)
+    assert bench.wait(bench.train(steps=3)).state == "succeeded"
+
+
+@ONE_DATABASE
+def test_a_crash_of_the_runner_names_its_signal(bench):
+    job = bench.train("poison_at", at=3, mode="segv")
+    bench.worker()
+    bench.wait(job, "failed", seconds=60)
+    whys = [event.data.get("why") for event in bench.events(job, "state")]
+    assert "runner_crashed" in whys
+
+
+@ONE_DATABASE
+def test_of_a_batch_only_the_poisonous_job_fails(bench):
+    good = [bench.generate("poison_at", at=0, steps=30) for _ in range(4)]
+    bad = bench.generate("poison_at", at=3, steps=30)
+    bench.worker()
+    assert [bench.wait(job, seconds=90).state for job in good] == ["succeeded"] * 4
+    found = bench.wait(bad, seconds=90)
+    assert (found.state, found.error_code, found.no_batch) == ("failed", "poison", True)
+
+
+@ONE_DATABASE
+def test_a_deaf_runner_is_found_and_its_job_struck(make_bench):
+    bench = make_bench(deaf_seconds=1)
+    job = bench.train("deaf", at=3, seconds=600)
+    worker = bench.worker()
+    runner = worker.runner()
+    wait_until(lambda: not is_alive(runner), what="the deaf runner to be killed")
+    wait_until(lambda: bench.job(job).strikes, what="a strike")
+    assert bench.events(job, "state")[-1].data["why"] == "runner_deaf"
+
+
+@pytest.mark.parametrize("kind", ["train", "generate"])
+def test_a_running_job_is_cancelled_within_a_step(bench, kind):
+    job = getattr(bench, kind)(steps=10_000, step_seconds=0.05)
+    worker = bench.worker()
+    bench.wait(job, "running")
+    runner = worker.runner()
+    wait_until(lambda: bench.job(job).version > 3, what="it to be stepped")
+    bench.cancel(job)
+    assert bench.wait(job, "cancelled", seconds=10).error_code is None
+    assert is_alive(runner)
+
+
+@ONE_DATABASE
+def test_a_job_whose_runner_is_deaf_is_cancelled_by_force(bench):
+    job = bench.train("deaf", at=3, seconds=600)
+    worker = bench.worker()
+    bench.wait(job, "running")
+    runner = worker.runner()
+    wait_until(lambda: bench.job(job).version > 2, what="it to be stepped")
+    bench.cancel(job)
+    assert bench.wait(job, seconds=20).state == "cancelled"
+    assert not is_alive(runner)
+
+
+@ONE_DATABASE
+def test_a_job_that_is_over_its_deadline_fails_with_it(bench):
+    job = bench.train(steps=10_000, step_seconds=0.05)
+    bench.worker()
+    bench.wait_step(job, 3)
+    with bench.db.writing() as session:
+        session.execute(text("UPDATE job SET deadline_at = 1"))
+    assert bench.wait(job, "failed").error_code == "deadline"
+
+
+@ONE_DATABASE
+def test_a_row_that_cannot_be_read_fails_and_the_claim_goes_on(bench):
+    broken, odd, good = bench.train(steps=3), bench.train(steps=3), bench.train(steps=3)
+    with bench.db.writing() as session:
+        session.execute(text("UPDATE job SET params = '{\"steps' WHERE id = :i"), {"i": broken})
+        session.execute(text("UPDATE job SET params = '[1]' WHERE id = :i"), {"i": odd})
+    bench.worker()
+    assert bench.wait(good).state == "succeeded"
+    assert bench.wait(odd).error_code == "bad_row"
+    assert bench.wait(broken).error_code == "bad_row"
+
+
+@ONE_DATABASE
+def test_a_job_whose_model_is_gone_fails_with_the_reason(bench):
+    job = bench.generate()
+    folder = bench.storage.path_of(f"models/{bench.models['sleep_steps']}")
+    away = folder.rename(bench.settings.data / "away")
+    bench.worker()
+    found = bench.wait(job)
+    away.rename(folder)
+    assert (found.state, found.error_code) == ("failed", "input_missing")
+
+
+@ONE_DATABASE
+def test_a_job_that_raises_fails_alone_and_is_not_tried_again(bench):
+    job = bench.train(steps=5, fail_at=2)
+    bench.worker()
+    found = bench.wait(job)
+    assert (found.state, found.error_code, found.attempt) == ("failed", "bad_data", 1)
+
+
+@ONE_DATABASE
+def test_generations_run_between_the_steps_of_a_training(bench):
+    training = bench.train(steps=120, step_seconds=0.05)
+    bench.worker()
+    bench.wait_step(training, 5)
+    generation = bench.generate(count=2)
+    assert bench.wait(generation).state == "succeeded"
+    assert bench.job(training).state == "running"
+    assert bench.wait(training).state == "succeeded"

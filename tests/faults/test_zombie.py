@@ -1,0 +1,38 @@
+"""Faults 12 and 14: a worker that was stopped for longer than its lease wakes up and must not win."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.servers import wait_until
+from tests.work import is_alive
+
+
+def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
+    job = bench.train(steps=60, step_seconds=0.05)
+    zombie = bench.worker()
+    bench.wait_step(job, 5)
+    stopped = [zombie.child(), zombie.runner()]
+    for process in stopped:
+        process.send_signal(signal.SIGSTOP)
+    bench.worker("device-1")
+    found = bench.wait(job, "succeeded", seconds=60)
+    for process in stopped:
+        process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not is_alive(stopped[1]), what="the zombie's runner to be killed")
+    after = bench.job(job)
+    assert (after.state, after.version) == ("succeeded", found.version)
+
+
+def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
+    job = bench.train(steps=100, step_seconds=0.05)
+    worker = bench.worker()
+    bench.wait_step(job, 5)
+    child = worker.child()
+    child.send_signal(signal.SIGSTOP)
+    before = bench.job(job).fence
+    wait_until(lambda: bench.reap() or bench.job(job).state == "queued", what="the lease to end")
+    child.send_signal(signal.SIGCONT)
+    found = bench.wait(job, "succeeded", seconds=60)
+    assert found.attempt == 2
+    assert found.fence > before + 1

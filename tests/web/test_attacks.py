@@ -1,0 +1,235 @@
+"""Between users: every route is classified, and nobody reaches another's objects, numbers or keys."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from shared.ids import new_id
+from shared.models import Dataset, Job, Model
+from tests.web.conftest import API
+
+# Every rule must be in one of these; a new one fails until somebody has thought about it.
+OPEN = {
+    "/healthz",
+    "/readyz",
+    f"{API}/healthz",
+    f"{API}/readyz",
+    "/static/<path:filename>",
+    "/sign-in",
+    "/welcome/<token>",
+}
+# (owner's object in the path -> which fixture makes it)
+OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id"}
+OWN = {
+    f"{API}/datasets",
+    f"{API}/families",
+    f"{API}/families/<name>",
+    f"{API}/jobs",
+    f"{API}/me",
+    f"{API}/me/tokens",
+    f"{API}/models",
+    f"{API}/queue",
+}
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+
+
+def rules(app):
+    return [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+
+
+def test_every_api_rule_is_classified(app):
+    strange = [
+        rule.rule
+        for rule in rules(app)
+        if rule.rule.startswith(API)
+        and rule.rule not in OPEN | OWN
+        and not rule.arguments & OBJECTS
+    ]
+    assert strange == []
+
+
+def test_every_rule_asks_who_is_there(app, client):
+    for rule in rules(app):
+        if rule.rule in OPEN:
+            continue
+        path = rule.rule
+        for name in rule.arguments:
+            path = path.replace(f"<{name}>", "1").replace(f"<int:{name}>", "1")
+        for method in rule.methods & set(METHODS):
+            status = client.open(path, method=method).status_code
+            # a form without its CSRF token is refused before anybody is asked who they are
+            refused = {401} if path.startswith(API) or method == "GET" else {400, 401, 403}
+            assert status in refused, (method, rule.rule, status)
+
+
+def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
+    """The matrix: every object route, every method, with another user's id."""
+    artifact_id = work.artifact(alice)
+    ids = {
+        "artifact_id": artifact_id,
+        "job_id": alice.get(f"/artifacts/{artifact_id}").json["job_id"],
+        "model_id": work.model(alice),
+        "dataset_id": work.dataset(alice),
+        "token_id": alice.get("/me/tokens").json["items"][0]["id"],
+        "session_id": "0" * 64,
+        "n": "0",
+    }
+    tried = 0
+    for rule in rules(app):
+        if not rule.arguments & OBJECTS or rule.rule in OPEN:
+            continue
+        path = rule.rule
+        for name in rule.arguments:
+            path = path.replace(f"<{name}>", ids[name]).replace(f"<int:{name}>", ids[name])
+        for method in sorted(rule.methods & set(METHODS)):
+            body = {} if method in ("GET", "DELETE") else {"json": {}}
+            headers = {"Authorization": f"Bearer {bob.token}"}
+            answer = bob.client.open(path, method=method, headers=headers, **body)
+            assert answer.status_code == 404, (method, rule.rule, answer.text)
+            tried += 1
+    assert tried >= 30
+    assert alice.get(f"/artifacts/{artifact_id}").status_code == 200
+
+
+@pytest.mark.parametrize("table", [Dataset, Model, Job])
+def test_another_users_id_is_no_input(alice, bob, work, table):
+    mine = work.model(bob)
+    bodies = {
+        Dataset: {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)},
+        Model: {"kind": "generate", "model_id": work.model(alice)},
+        Job: {"kind": "generate", "model_id": mine, "waits_for": work.training(alice)["id"]},
+    }
+    answer = bob.post("/jobs", json=bodies[table])
+    assert answer.status_code == 404
+    # the same as for an id that never was
+    unknown = dict(bodies[table])
+    name = {Dataset: "dataset_id", Model: "model_id", Job: "waits_for"}[table]
+    unknown[name] = new_id()
+    twin = bob.post("/jobs", json=unknown)
+    assert {**twin.json, "request_id": ""} == {**answer.json, "request_id": ""}
+
+
+def test_another_users_picture_is_no_reference(alice, bob, work):
+    theirs, model_id = f"{work.dataset(alice)}:0", work.model(bob)
+    for source in (theirs, work.artifact(alice)):
+        body = {"kind": "generate", "model_id": model_id, "params": {"source": source}}
+        answer = bob.post("/jobs", json=body)
+        assert answer.status_code == 422
+        assert answer.json["errors"][0]["pointer"] == "/params/source"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/self/environ",
+        "file:///etc/passwd",
+        "s3://other/bucket",
+        "http://127.0.0.1/",
+        "../../secret_key",
+        "datasets/x/data.bin",
+        "x:../../1",
+        "x:-1",
+        "x:" + "9" * 30,
+    ],
+)
+def test_paths_and_addresses_are_no_ids(alice, work, path):
+    model_id = work.model(alice)
+    params = {"source": path}
+    answer = alice.post("/jobs", json={"kind": "generate", "model_id": model_id, "params": params})
+    assert answer.status_code == 422
+    for name in ("dataset_id", "model_id"):
+        kind = "train" if name == "dataset_id" else "generate"
+        answer = alice.post("/jobs", json={"kind": kind, "family": "toy", name: path})
+        assert answer.status_code == 404
+
+
+def test_a_shared_model_is_for_all_until_it_is_unshared(alice, bob, work):
+    model_id = work.model(alice)
+    alice.patch(f"/models/{model_id}", json={"visibility": "shared"})
+    shown = bob.get(f"/models/{model_id}")
+    assert shown.status_code == 200
+    assert shown.json["job_id"] is None
+    assert shown.json["params"] is None
+    assert shown.json["lineage"]["dataset"]["id"] is None
+    assert model_id in [row["id"] for row in bob.get("/models").json["items"]]
+    assert work.generation(bob, model_id=model_id)["state"] == "queued"
+    assert bob.patch(f"/models/{model_id}", json={"name": "mine"}).status_code == 404
+    assert bob.delete(f"/models/{model_id}").status_code == 404
+    alice.patch(f"/models/{model_id}", json={"visibility": "private"})
+    assert bob.get(f"/models/{model_id}").status_code == 404
+    assert bob.post("/jobs", json={"kind": "generate", "model_id": model_id}).status_code == 404
+
+
+def test_a_key_of_another_user_means_nothing(alice, bob, work):
+    key = {"Idempotency-Key": "the-same-key-1"}
+    first = alice.post(
+        "/jobs",
+        headers=key,
+        json={"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)},
+    )
+    second = bob.post(
+        "/jobs",
+        headers=key,
+        json={"kind": "train", "family": "toy", "dataset_id": work.dataset(bob)},
+    )
+    assert second.status_code == 202
+    assert "Idempotency-Replayed" not in second.headers
+    assert second.json["id"] != first.json["id"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["user_id", "state", "fence", "lane", "is_admin", "strikes", "lease_until", "id", "version"],
+)
+def test_fields_that_are_not_the_users_are_refused(alice, work, name):
+    body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice), name: 1}
+    answer = alice.post("/jobs", json=body)
+    assert answer.status_code == 422
+    assert answer.json["errors"] == [{"pointer": f"/{name}", "message": "is not a field here"}]
+    answer = alice.patch(f"/models/{work.model(alice)}", json={name: 1})
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1000000000", "0", "-1", "1.5", '"10"', "true", "null", "NaN", "Infinity", "1e400",
+     "9223372036854775808", "[]", "{}"],
+)  # fmt: skip
+def test_bad_numbers_are_refused_fast_and_nothing_is_queued(alice, work, studio, number):
+    dataset_id = work.dataset(alice)
+    asked = {"kind": "train", "family": "toy", "dataset_id": dataset_id, "params": {"steps": "?"}}
+    body = json.dumps(asked).replace('"?"', number)
+    alice.get("/me")
+    began = time.process_time()
+    answer = alice.post("/jobs", data=body, content_type="application/json")
+    # processor time, so that a loaded machine does not decide
+    assert time.process_time() - began < 0.5
+    assert answer.status_code in (400, 422)
+    with studio.db.reading() as session:
+        assert session.query(Job).count() == 0
+
+
+def test_wildcards_and_quotes_are_literal(alice, work):
+    work.training(alice, name="plain")
+    for text in ("%", "_", "' OR 1=1 --", "\\", '"'):
+        assert alice.get("/jobs", query_string={"q": text}).json["items"] == []
+
+
+def test_line_breaks_stay_out_of_headers_and_logs(alice, work, caplog):
+    answer = alice.post("/jobs", headers={"Idempotency-Key": "abcdefgh ijkl"}, json={"kind": "x"})
+    assert answer.status_code == 422
+    answer = alice.get("/jobs/a%0d%0aX-Evil:%201")
+    assert answer.status_code == 404
+    assert "X-Evil" not in answer.headers
+
+
+def test_markup_in_names_stays_text(alice, work):
+    name = '<img src=x onerror=alert(1)>"</script>'
+    job = work.training(alice, name=name)
+    answer = alice.get(f"/jobs/{job['id']}")
+    assert answer.json["name"] == name
+    assert answer.mimetype == "application/json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -1,0 +1,106 @@
+"""What depends on how a database locks: idempotency keys, quotas, cancel against claim. On SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from shared.models import Job, JobEvent, Quota
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return request.getfixturevalue(name)
+
+
+def together(count, call):
+    """The answers of `count` calls begun at the same moment."""
+    barrier = Barrier(count)
+
+    def run(n):
+        barrier.wait()
+        return call(n)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_a_key_is_accepted_once_however_many_ask(alice, work, app, studio):
+    body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)}
+    headers = {"Idempotency-Key": "one-of-fifty"}
+    answers = together(50, lambda n: alice.post("/jobs", headers=headers, json=body))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.data for answer in answers}) == 1
+    replayed = [answer.headers.get("Idempotency-Replayed") for answer in answers]
+    assert sorted(replayed, key=str) == [None, *["true"] * 49]
+    with studio.db.reading() as session:
+        assert session.query(Job).count() == 1
+    # later, too, byte for byte, whatever the job does meanwhile
+    work.claim()
+    again = alice.post("/jobs", headers=headers, json=json.loads(json.dumps(body)))
+    assert again.data == answers[0].data
+    other = alice.post("/jobs", headers=headers, json={**body, "seed": 1})
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
+
+
+def test_one_free_place_is_taken_once(alice, work, studio):
+    with studio.db.writing() as session:
+        session.get_one(Quota, alice.user.id).max_queued_jobs = 1
+    body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)}
+    statuses = [r.status_code for r in together(20, lambda n: alice.post("/jobs", json=body))]
+    assert sorted(statuses) == [202, *[409] * 19]
+
+
+def test_cancel_and_claim_agree_on_one_outcome(alice, work, studio):
+    dataset_id = work.dataset(alice)
+    for _ in range(10):
+        job = work.training(alice, dataset_id=dataset_id)
+
+        def cancel_or_claim(n, job=job):
+            if n:
+                return work.claim()
+            return alice.post(f"/jobs/{job['id']}/cancel")
+
+        cancelled, claimed = together(2, cancel_or_claim)
+        assert cancelled.status_code == 200
+        with studio.db.reading() as session:
+            row = session.get_one(Job, job["id"])
+            if claimed:
+                assert row.state == "running"
+                assert row.cancel_requested_at
+            else:
+                assert row.state == "cancelled"
+            numbers = [
+                n
+                for (n,) in session.query(JobEvent.n)
+                .filter(JobEvent.job_id == row.id)
+                .order_by(JobEvent.n)
+            ]
+            assert numbers == list(range(1, row.version + 1))
+
+
+def test_lists_filters_and_deletion_work(alice, work):
+    artifact_id = work.artifact(alice)
+    job_id = alice.get(f"/artifacts/{artifact_id}").json["job_id"]
+    assert len(
+        alice.get("/jobs?q=&state=succeeded&created_after=2020-01-01T00:00:00Z").json["items"]
+    )
+    assert alice.get(f"/jobs/{job_id}/metrics").json == {"series": {}}
+    assert alice.get(f"/artifacts/{artifact_id}/lineage").status_code == 200
+    assert alice.get("/queue").status_code == 200
+    assert alice.delete(f"/artifacts/{artifact_id}").status_code == 204
+    assert alice.delete(f"/jobs/{job_id}").status_code == 204
+
+
+def test_metrics_are_thinned_in_the_database(alice, work):
+    job = work.training(alice)
+    (row,) = work.claim()
+    for step in range(1, 60):
+        work.report(row, points=[[step, step / 10, {"loss": 1 / step}]])
+    series = alice.get(f"/jobs/{job['id']}/metrics?max_points=5").json["series"]["loss"]
+    assert len(series) <= 5
+    assert series[-1][0] == 59

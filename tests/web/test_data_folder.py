@@ -1,0 +1,83 @@
+"""The data folder is made private, held by one process, migrated, and refused where SQLite would break."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from sqlalchemy import create_engine, text
+
+import migrations
+from shared.config import Settings
+from shared.errors import BadSettings, DatabaseTooNew
+from web import data_folder
+
+MOUNTS = """\
+21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+30 21 0:40 / /home rw,relatime - nfs4 server:/home rw
+31 30 0:41 / /home/local rw - xfs /dev/sdb1 rw
+32 21 0:42 / /mnt/with\\040space rw - cifs //server/share rw
+33 21 0:43 / /mnt/s3 rw - fuse.s3fs s3fs rw
+34 21 0:44 / /mnt/overlay rw - fuse.fuse-overlayfs fuse rw
+"""
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    path = tmp_path / "mountinfo"
+    path.write_text(MOUNTS)
+    return path
+
+
+@pytest.mark.parametrize("folder", ["/home/ann/data", "/mnt/with space/x", "/mnt/s3"])
+def test_a_network_file_system_is_refused(mounts, folder):
+    with pytest.raises(BadSettings, match="network file system"):
+        data_folder.refuse_network_file_system(data_folder.Path(folder), mounts)
+
+
+@pytest.mark.parametrize("folder", ["/srv/data", "/home/local/data", "/mnt/overlay/data"])
+def test_a_local_disk_is_accepted(mounts, folder):
+    data_folder.refuse_network_file_system(data_folder.Path(folder), mounts)
+
+
+def test_a_system_that_does_not_tell_is_trusted(tmp_path):
+    assert data_folder.file_system_of(tmp_path, tmp_path / "missing") == ""
+
+
+def test_the_folder_of_these_tests_has_a_file_system(tmp_path):
+    assert data_folder.file_system_of(tmp_path)
+
+
+def test_prepare_makes_a_private_folder_and_the_tables(tmp_path):
+    settings = Settings(data=tmp_path / "new" / "data")
+    data_folder.prepare(settings)
+    assert stat.S_IMODE(settings.data.stat().st_mode) == 0o700
+    assert migrations.status(settings.database) == "current"
+    data_folder.prepare(settings)
+
+
+def test_prepare_refuses_a_newer_database(tmp_path):
+    settings = Settings(data=tmp_path)
+    data_folder.prepare(settings)
+    engine = create_engine(settings.database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(DatabaseTooNew):
+        data_folder.prepare(settings)
+
+
+def test_a_file_in_the_way_is_a_setting_that_is_wrong(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadSettings, match="ATELIER_DATA"):
+        data_folder.make(tmp_path / "file" / "data")
+
+
+def test_two_cannot_hold_one_folder(tmp_path):
+    with data_folder.locked(tmp_path):
+        with pytest.raises(BadSettings, match=str(os.getpid())):
+            with data_folder.locked(tmp_path):
+                pass
+    with data_folder.locked(tmp_path):
+        pass

@@ -1,0 +1,86 @@
+"""The feed: one look for all waiters, and nothing left running when nobody waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from web.feed import Feed
+
+
+@pytest.fixture
+def feed(studio):
+    made = Feed(studio.db, most_waiters=2, look_seconds=0.02)
+    yield made
+    made.close()
+
+
+def ended(thread, seconds=10):
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_all_waiters_of_a_job_wake_with_its_change(alice, work, feed):
+    job_id = work.training(alice)["id"]
+    woken = []
+    threads = [
+        threading.Thread(target=lambda: woken.append(feed.wait(job_id, 1, 30))) for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    (row,) = work.claim()
+    assert all(ended(thread) for thread in threads)
+    assert woken == [True] * 5
+    assert row.version == 2
+
+
+def test_a_change_that_came_first_is_not_missed(alice, work, feed):
+    job_id = work.training(alice)["id"]
+    work.claim()
+    assert feed.wait(job_id, 1, 30)
+
+
+def test_without_news_the_time_runs_out(alice, work, feed):
+    job_id = work.training(alice)["id"]
+    assert not feed.wait(job_id, 1, 0.1)
+
+
+def test_the_thread_ends_when_nobody_waits(alice, work, feed):
+    feed.wait(work.training(alice)["id"], 1, 0.05)
+    until = time.monotonic() + 10
+    while feed._thread is not None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert feed._thread is None
+    assert feed._versions == {}
+
+
+def test_a_database_that_is_away_for_a_moment_ends_nothing(alice, work, feed, monkeypatch, caplog):
+    job_id = work.training(alice)["id"]
+    look, calls = feed._look, []
+
+    def sometimes(ids):
+        calls.append(ids)
+        if len(calls) < 3:
+            raise OSError("away")
+        return look(ids)
+
+    monkeypatch.setattr(feed, "_look", sometimes)
+    work.claim()
+    assert feed.wait(job_id, 1, 30)
+    assert "cannot read" in caplog.text
+
+
+def test_closing_lets_everybody_go(alice, work, feed):
+    job_id = work.training(alice)["id"]
+    thread = threading.Thread(target=feed.wait, args=(job_id, 1, 60))
+    thread.start()
+    feed.close()
+    assert ended(thread)
+
+
+def test_only_so_many_may_wait(feed):
+    assert [feed.take_slot() for _ in range(3)] == [True, True, False]
+    feed.give_slot()
+    assert feed.take_slot()

@@ -1,0 +1,64 @@
+"""Between Flask and the services: bodies and queries in, JSON out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from flask import Response, request
+from pydantic import BaseModel
+
+from shared.errors import BadRequest, InvalidInput
+from web.requests import check, read_body
+from web.security import WrongMediaType
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def body(model: type[Body]) -> Body:
+    """The JSON body. Raises WrongMediaType, BadRequest, InvalidInput."""
+    if request.mimetype not in ("application/json", "") and not request.is_json:
+        raise WrongMediaType()
+    return read_body(model, request.get_data(cache=False))
+
+
+def no_body() -> None:
+    """For calls that take nothing: an empty body or an empty object."""
+    if request.get_data(cache=False).strip() not in (b"", b"{}"):
+        raise BadRequest("This call takes no body.")
+
+
+def query(model: type[Body]) -> Body:
+    """The query string; a name given twice or unknown is refused."""
+    values: dict[str, Any] = {}
+    for name, given in request.args.lists():
+        if len(given) > 1:
+            message = "is given more than once"
+            raise InvalidInput(errors=[{"pointer": f"/{name[:80]}", "message": message}])
+        values[name] = given[0]
+    return check(model, values)
+
+
+def number(name: str, default: int, least: int, most: int) -> int:
+    """A whole number of the query string. Raises InvalidInput."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not least <= int(text[:19]) <= most:
+        message = f"must be a whole number from {least} to {most}"
+        raise InvalidInput(errors=[{"pointer": f"/{name}", "message": message}])
+    return int(text)
+
+
+def flag(name: str) -> bool:
+    """?force=1"""
+    return request.args.get(name, "") in ("1", "true")
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Response(text, status, mimetype="application/json")
+
+
+def nothing() -> Response:
+    return Response(status=204)

@@ -1,0 +1,81 @@
+"""/jobs/ID/events: what a job has said, as JSON or as a stream of server-sent events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from shared.errors import NotFound, Unavailable
+from shared.models import User
+from web.api.answers import answer, number
+from web.security import current_user, studio
+from web.services import events
+from web.services.studio import Studio
+
+EVENT_STREAM = "text/event-stream"
+RETRY_MILLISECONDS = 2000
+LARGEST = 2**31 - 1
+
+bp = Blueprint("events", __name__, url_prefix="/jobs")
+
+
+class TooManyStreams(Unavailable):
+    """Too many event streams are open; poll instead."""
+
+    code = "too_many_streams"
+
+
+@bp.get("/<job_id>/events")
+def index(job_id: str) -> Response:
+    after = number("after", 0, 0, LARGEST)
+    if EVENT_STREAM in request.accept_mimetypes.values():
+        return _stream(job_id, max(after, _last_seen()))
+    limit = number("limit", 200, 1, events.MOST_EVENTS)
+    return answer(events.job_events(studio(), current_user(), job_id, after, limit))
+
+
+def _last_seen() -> int:
+    text = request.headers.get("Last-Event-ID", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _stream(job_id: str, after: int) -> Response:
+    user, here = current_user(), studio()
+    first = events.news(here, user, job_id, after)
+    if first[2] and not first[0] and "Last-Event-ID" in request.headers:
+        return Response(status=204)  # tells a browser that there is nothing to come back for
+    if not here.feed.take_slot():
+        raise TooManyStreams()
+    lines = _lines(here, user, job_id, after)
+    response = Response(lines, mimetype=EVENT_STREAM)
+    # also runs when the stream was never begun
+    response.call_on_close(here.feed.give_slot)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _lines(here: Studio, user: User, job_id: str, after: int) -> Iterator[str]:
+    """Holds no database session while it waits. Ends now and then, so that who asks is checked again."""
+    until = time.monotonic() + events.STREAM_SECONDS
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    while time.monotonic() < until:
+        try:
+            found, version, over = events.news(here, user, job_id, after)
+        except NotFound:
+            return
+        for event in found:
+            yield _frame(event)
+            after = event["n"]
+        if over:
+            return
+        if not found and not here.feed.wait(job_id, version, events.KEEP_ALIVE_SECONDS):
+            yield ": still here\n\n"
+
+
+def _frame(event: dict[str, Any]) -> str:
+    return f"id: {event['n']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"

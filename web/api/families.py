@@ -1,0 +1,21 @@
+"""/families: what some worker can run."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from web.api.answers import answer
+from web.security import studio
+from web.services import families
+
+bp = Blueprint("families", __name__, url_prefix="/families")
+
+
+@bp.get("")
+def index() -> Response:
+    return answer({"items": families.list_families(studio()), "next": None})
+
+
+@bp.get("/<name>")
+def show(name: str) -> Response:
+    return answer(families.get_family(studio(), name))

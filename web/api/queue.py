@@ -1,0 +1,16 @@
+"""/queue: lanes, my jobs with their places, others as counts, workers."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from web.api.answers import answer
+from web.security import current_user, studio
+from web.services import queue
+
+bp = Blueprint("queue", __name__)
+
+
+@bp.get("/queue")
+def show() -> Response:
+    return answer(queue.get_queue(studio(), current_user()))

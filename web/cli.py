@@ -1,0 +1,114 @@
+"""`atelier`: the command line. Commands that run a server work on the data folder; all others go over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from shared.config import Settings, read_settings
+from shared.log import set_up_logging
+from web.cli_datasets import artifact, dataset
+from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json
+from web.cli_jobs import job
+from web.cli_models import family, model
+from web.cli_users import data_option, user
+
+MASK = "********"
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES)
+@click.option(
+    "--url",
+    envvar="ATELIER_URL",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    help="Address of the server.  [env var: ATELIER_URL]",
+)
+@click.option("--token", envvar="ATELIER_TOKEN", help="Your API token.  [env var: ATELIER_TOKEN]")
+@click.version_option(package_name="atelier")
+def main(url: str, token: str | None) -> None:
+    """Train generative models and generate with them, on GPUs that a group shares."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@data_option
+@click.option("--workers", type=int, help="Device workers.  [default: one for each device]")
+def up(host: str | None, port: int | None, data: Path | None, workers: int | None) -> None:
+    """Start everything and stay in the foreground.
+
+    Starts the web server, a worker for each device, a worker for short tasks, and Valkey unless
+    REDIS_URL is set. Ctrl-C drains: trainings write a checkpoint and continue at the next start.
+    """
+    # flask and sqlalchemy take a while to import; the commands over HTTP do without
+    from web.up import up as start
+    from web.welcome import welcome
+
+    settings = read_settings(host=host, port=port, data=data, workers=workers)
+    set_up_logging(settings.log_level)
+    start(settings, welcome)
+
+
+@main.group()
+def db() -> None:
+    """The database of this installation."""
+
+
+@db.command("upgrade")
+@data_option
+def db_upgrade(data: Path | None) -> None:
+    """Bring an empty or older database up to date."""
+    from web.data_folder import prepare
+
+    settings = read_settings(data=data)
+    prepare(settings)
+    click.echo(f"up to date: {_without_password(settings.database)}")
+
+
+@db.command("status")
+@data_option
+def db_status(data: Path | None) -> None:
+    """Print empty, older, current or newer."""
+    import migrations
+
+    click.echo(migrations.status(read_settings(data=data).database))
+
+
+@main.command()
+@data_option
+@as_json
+def config(data: Path | None, as_json: bool) -> None:
+    """Show the settings in effect, without their secrets."""
+    shown = _shown(read_settings(data=data))
+    if as_json:
+        echo_json(shown)
+    else:
+        echo_card({f"ATELIER_{name.upper()}": value for name, value in shown.items()})
+
+
+def _shown(settings: Settings) -> dict[str, object]:
+    shown: dict[str, object] = settings.model_dump(mode="json")
+    if shown["secret_key"]:
+        shown["secret_key"] = MASK
+    for name in ("database_url", "redis_url"):
+        shown[name] = _without_password(str(shown[name]))
+    return shown
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    _, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{place}"))
+
+
+for group in (user, dataset, job, artifact, model, family):
+    main.add_command(group)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The reaper of the web process: ends or re-queues jobs that nobody else will, also while no worker is alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy import delete
+
+from shared import jobs, scheduling
+from shared.db import clock
+from shared.models import BrowserSession, IdempotencyKey
+from web.services.studio import Studio
+
+TIDY_EVERY = 120  # rounds
+KEY_SECONDS = 86_400.0
+# A dead session is kept a while, for whoever asks what happened.
+SESSION_SECONDS = 7 * 86_400.0
+
+log = logging.getLogger(__name__)
+
+
+def start(studio: Studio) -> threading.Thread:
+    thread = threading.Thread(target=_run, args=(studio,), name="reaper", daemon=True)
+    thread.start()
+    return thread
+
+
+def _run(studio: Studio) -> None:
+    rounds = 0
+    while not studio.feed.closed.wait(studio.settings.reap_seconds):
+        try:
+            reap(studio)
+            if rounds % TIDY_EVERY == 0:
+                tidy(studio)
+        except Exception as error:
+            # the database may be away for a while; the next round tries again
+            log.warning("the reaper could not work: %s", error)
+        rounds += 1
+
+
+def reap(studio: Studio) -> int:
+    """One round. Returns how many jobs changed."""
+    settings = studio.settings
+    with studio.db.writing() as session:
+        changed = jobs.reap(
+            session,
+            version_gone_seconds=settings.version_gone_seconds,
+            backoff_seconds=settings.backoff_seconds,
+        )
+    if changed:
+        for lane in scheduling.LANES:
+            studio.wakeups.wake(lane)
+    return changed
+
+
+def tidy(studio: Studio) -> None:
+    """Forgets idempotency keys after a day, and sessions that ended."""
+    with studio.db.writing() as session:
+        at = clock(session)
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < at - KEY_SECONDS))
+        session.execute(
+            delete(BrowserSession).where(
+                (BrowserSession.expires_at < at - SESSION_SECONDS)
+                | (BrowserSession.user_id.is_(None) & (BrowserSession.expires_at < at))
+            )
+        )

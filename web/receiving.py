@@ -1,0 +1,82 @@
+"""How bodies with files are received: each part straight to disk, without holding its memory or a descriptor.
+
+Werkzeug's own parts stay in memory up to 500 kB each, or hold an open file each; a folder of pictures has thousands.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from flask import Request, current_app
+
+from shared.uploads import INCOMING, uploads_of
+
+
+class Part:
+    """One uploaded file on disk, gone with this object unless it is moved; open only while it is used."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, path = tempfile.mkstemp(dir=folder)
+        self._path = Path(path)
+        self._file: BinaryIO | None = os.fdopen(handle, "w+b")
+        self._remove = weakref.finalize(self, self._path.unlink, missing_ok=True)
+
+    def write(self, data: bytes) -> int:
+        return self._opened().write(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._opened().read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """To the start: the part has been received, or will be read again; until then it is closed."""
+        if offset == 0 and whence == os.SEEK_SET:
+            self._shut()
+            return 0
+        return self._opened().seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._opened().tell()
+
+    def close(self) -> None:
+        self._shut()
+        self._remove()
+
+    def move_to(self, path: Path) -> int:
+        """Gives the file away, on the same disk; returns its size."""
+        self._opened()
+        self._shut(sync=True)
+        self._path.replace(path)
+        self._remove.detach()
+        return path.stat().st_size
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._path.open("r+b")
+        return self._file
+
+    def _shut(self, sync: bool = False) -> None:
+        if self._file is not None:
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+
+class ReceivingRequest(Request):
+    """Flask's request whose files are Parts."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        settings = current_app.extensions["atelier"].settings
+        return Part(uploads_of(settings) / INCOMING)  # type: ignore[return-value]

@@ -1,0 +1,168 @@
+"""What a request may hold: strict JSON, and the bodies of the API as pydantic models. Knows no Flask.
+
+Whatever is wrong with a body becomes InvalidInput with a JSON pointer for each field, or BadRequest if it is no JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import BadRequest, InvalidInput
+from shared.params import text_problems
+
+LONGEST_NUMBER = 400
+LARGEST_SEED = 2**53
+DAY = 86_400
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def _sound(text: str) -> str:
+    if problems := text_problems(text):
+        raise ValueError(problems[0])
+    return text
+
+
+def _one_line(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise ValueError("must not contain control characters")
+    return _sound(text).strip()
+
+
+Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+
+
+class Strict(BaseModel):
+    """No unknown fields, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class JobRequest(Strict):
+    """The body of POST /jobs."""
+
+    kind: Literal["train", "generate", "evaluate", "prepare", "tune"]
+    family: Ref | None = None
+    dataset_id: Ref | None = None
+    model_id: Ref | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
+    priority: int = Field(0, ge=-10, le=10)
+    deadline_seconds: float | None = Field(None, ge=1, le=30 * DAY)
+    waits_for: Ref | None = None
+    name: Name = ""
+
+
+class ModelChange(Strict):
+    """The body of PATCH /models/ID."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)] | None = (
+        None
+    )
+    visibility: Literal["private", "shared"] | None = None
+
+
+class SampleRequest(Strict):
+    """The JSON body of POST /datasets."""
+
+    sample: Ref
+    name: Name = ""
+
+
+class UploadForm(Strict):
+    """The fields beside the files of a multipart POST /datasets."""
+
+    name: Name = ""
+    kind: Literal["", "text", "images"] = ""
+
+
+class TokenRequest(Strict):
+    """The body of POST /me/tokens."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+    expires_days: int | None = Field(None, ge=1, le=3650)
+
+
+def parse_json(data: bytes) -> Any:
+    """Strict JSON: UTF-8, no NaN or Infinity, no number out of range, no name twice, no bottomless nesting."""
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_int,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError:
+        raise BadRequest("The body is not UTF-8.") from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply.") from None
+    except json.JSONDecodeError as error:
+        raise BadRequest(
+            f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadRequest(f"The body is not JSON: {name} is not a number there.")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise InvalidInput(
+            "A number is out of range.",
+            [{"pointer": "", "message": f"{text[:20]} is out of range"}],
+        )
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise InvalidInput(
+            "A number is out of range.",
+            [{"pointer": "", "message": "a number has too many digits"}],
+        )
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRequest(f"The body names {twice[:80]!r} twice.")
+    return found
+
+
+def read_body(model: type[Body], data: bytes) -> Body:
+    """The body as a model, or InvalidInput with a pointer for each field that is wrong."""
+    parsed = parse_json(data)
+    if not isinstance(parsed, dict):
+        raise InvalidInput(errors=[{"pointer": "", "message": "must be an object"}])
+    return check(model, parsed)
+
+
+def check(model: type[Body], values: dict[str, Any]) -> Body:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [
+            {"pointer": pointer(part["loc"]), "message": _words(part["type"], part["msg"])}
+            for part in error.errors(include_url=False, include_input=False)
+        ]
+        raise InvalidInput(errors=problems) from None
+
+
+def pointer(path: tuple[int | str, ...]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _words(kind: str, message: str) -> str:
+    texts = {"extra_forbidden": "is not a field here", "missing": "is required"}
+    return texts.get(kind, message.removeprefix("Value error, "))

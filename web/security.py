@@ -1,0 +1,271 @@
+"""Who is asking, and what a request must be like: principal, CSRF, origin, host, headers, the public bind."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, current_app, g, request, session
+from flask_wtf.csrf import CSRFProtect
+
+from shared.config import Settings
+from shared.errors import BadRequest, BadSettings, Forbidden, NotSignedIn
+from shared.log import request_id
+from shared.models import User
+from web.services import tokens
+from web.services.studio import Studio
+from web.session import SqlSession, SqlSessions
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
+API_BODY_TYPES = frozenset({"application/json", "multipart/form-data", ""})
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+csrf = CSRFProtect()
+log = logging.getLogger(__name__)
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class NotThisWay(Forbidden):
+    """This request did not come from a page of this server."""
+
+    code = "csrf"
+
+
+class WrongMediaType(BadRequest):
+    """Send application/json."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks, and how we know."""
+
+    user: User
+    via: str  # token | session
+
+
+def init_app(app: Flask, studio: Studio) -> None:
+    app.session_interface = SqlSessions(studio.settings, studio.db)
+    app.config.update(
+        SECRET_KEY=studio.settings.secret,
+        WTF_CSRF_CHECK_DEFAULT=False,  # _guard() decides when
+        WTF_CSRF_SSL_STRICT=False,  # _guard() looks at Origin instead of Referer
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
+        MAX_CONTENT_LENGTH=studio.settings.max_body_bytes,
+        # never less than what the multipart parser holds at once, or every upload is too large
+        MAX_FORM_MEMORY_SIZE=max(studio.settings.max_body_bytes, 1 << 18),
+    )
+    csrf.init_app(app)
+    app.before_request(_begin)
+    app.before_request(_guard)
+    app.after_request(_add_headers)
+    app.after_request(_log)
+
+
+def studio() -> Studio:
+    """The studio of the running app."""
+    found: Studio = current_app.extensions["atelier"]
+    return found
+
+
+# ---- who ---------------------------------------------------------------------------------------
+
+
+def user_or_none() -> User | None:
+    """Whoever is signed in, by a token or by a session."""
+    principal: Principal | None = g.get("principal")
+    return principal.user if principal else None
+
+
+def current_user() -> User:
+    """Raises NotSignedIn."""
+    user = user_or_none()
+    if user is None:
+        raise NotSignedIn()
+    return user
+
+
+def browser_session() -> SqlSession:
+    found = session._get_current_object()  # type: ignore[attr-defined]
+    assert isinstance(found, SqlSession)
+    return found
+
+
+def start_session(user: User) -> None:
+    """Signs this browser in under a new session id; call it after accounts.sign_in()."""
+    browser_session().begin_for(user)
+
+
+def end_session() -> None:
+    browser_session().end()
+
+
+def check_sign_in_allowed() -> None:
+    """Passwords and session cookies do not travel in clear beyond this machine. Raises Forbidden."""
+    settings = studio().settings
+    if settings.allow_http or settings.public_url.startswith("https://"):
+        return
+    if not _is_loopback(_host_of(request.host)):
+        raise Forbidden(
+            "Signing in over plain http is refused here: set ATELIER_PUBLIC_URL to an https:// "
+            "address, or ATELIER_ALLOW_HTTP=1 on a network you trust."
+        )
+
+
+def takes_upload(view: View) -> View:
+    """Marks a view whose body may be as large as an upload; it is read after its sender is known."""
+    view.takes_upload = True  # type: ignore[attr-defined]
+    return view
+
+
+def _find_principal() -> Principal | None:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotSignedIn("Use Authorization: Bearer TOKEN.")
+        return Principal(tokens.user_of_token(studio(), token.strip()), "token")
+    browser = browser_session()
+    if browser.trouble:
+        raise browser.trouble
+    return Principal(browser.user, "session") if browser.user else None
+
+
+# ---- what a request must be like -------------------------------------------------------------------
+
+
+def _begin() -> None:
+    g.began = time.monotonic()
+    g.request_id = secrets.token_hex(8)
+    request_id.set(g.request_id)
+    _check_host()
+
+
+def _guard() -> None:
+    if request.endpoint in (None, "static") or request.endpoint in OPEN_TO_ALL:
+        return
+    g.principal = _find_principal()
+    view = current_app.view_functions.get(request.endpoint or "")
+    if getattr(view, "takes_upload", False):
+        if request.method not in SAFE_METHODS:
+            current_user()
+        request.max_content_length = studio().settings.max_upload_bytes
+        request.max_form_parts = 100_000
+    if request.method not in SAFE_METHODS:
+        _check_not_forged()
+
+
+# Asked every second by whatever watches the server: no look at who asks.
+OPEN_TO_ALL = frozenset(
+    {"health.healthz", "health.readyz", "api.health.healthz", "api.health.readyz"}
+)
+
+
+def _check_not_forged() -> None:
+    """A browser adds its cookie to requests of other sites too; a bearer token is only sent on purpose."""
+    principal: Principal | None = g.principal
+    if principal and principal.via == "token":
+        return
+    api = request.path.startswith("/api/")
+    if api and principal is None:
+        return  # the view answers 401
+    if (origin := request.headers.get("Origin")) and not _is_own_origin(origin):
+        raise NotThisWay()
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        raise NotThisWay()
+    if api and request.mimetype not in API_BODY_TYPES:
+        raise WrongMediaType()
+    csrf.protect()
+
+
+def _is_own_origin(origin: str) -> bool:
+    own = {urlsplit(request.host_url).netloc}
+    if studio().settings.public_url:
+        own.add(urlsplit(studio().settings.public_url).netloc)
+    return urlsplit(origin).netloc in own
+
+
+def _check_host() -> None:
+    """Links are made from the configured origin, and a name that was rebound to us gets nothing."""
+    settings, host = studio().settings, _host_of(request.host)
+    if _is_loopback(host):
+        return
+    if settings.public_url:
+        known = host == urlsplit(settings.public_url).hostname
+    else:
+        known = not _is_loopback(settings.host)
+    if not known:
+        raise BadRequest("This server does not answer to that Host; see ATELIER_PUBLIC_URL.")
+
+
+def _host_of(netloc: str) -> str:
+    try:
+        return urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if "request_id" in g:
+        response.headers["X-Request-Id"] = g.request_id
+    if request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", "no-store")
+    if studio().settings.public_url.startswith("https://"):
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    return response
+
+
+def _log(response: Response) -> Response:
+    """One line for a request: its rule, not its address, which may hold a one-time link."""
+    if request.endpoint not in OPEN_TO_ALL | {"static"} and "began" in g:
+        rule = request.url_rule.rule if request.url_rule else "-"
+        milliseconds = (time.monotonic() - g.began) * 1000
+        log.info("%s %s %d %.0f ms", request.method, rule, response.status_code, milliseconds)
+    return response
+
+
+# ---- before the server starts ----------------------------------------------------------------------
+
+
+def check_bind(settings: Settings, has_admin: bool) -> None:
+    """A public address needs somebody in charge and a real secret. Raises BadSettings."""
+    if _is_loopback(settings.host):
+        return
+    if not has_admin:
+        raise BadSettings(
+            f"refusing to listen on {settings.host} while there is no administrator: "
+            "create one first with `atelier user create NAME --admin`"
+        )
+    if len(settings.secret) < 32 or len(set(settings.secret)) < 8:
+        raise BadSettings(f"refusing to listen on {settings.host} with a weak secret_key")

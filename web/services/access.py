@@ -1,0 +1,48 @@
+"""What a user may see: his own, and what others share with everybody. Everything else is not there (404)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from shared.errors import NotFound
+from shared.models import Artifact, Dataset, Job, Model, User
+
+Owned = TypeVar("Owned", Job, Artifact)
+Shareable = TypeVar("Shareable", Dataset, Model)
+
+
+def own(session: Session, table: type[Owned], row_id: str, user: User) -> Owned:
+    """The user's own row. Raises NotFound."""
+    row = session.scalar(
+        select(table).where(
+            table.id == row_id, table.user_id == user.id, table.deleted_at.is_(None)
+        )
+    )
+    if row is None:
+        raise NotFound()
+    return row
+
+
+def may_read(table: type[Shareable], user: User) -> ColumnElement[bool]:
+    return table.deleted_at.is_(None) & (
+        (table.user_id == user.id) | (table.visibility == "shared")
+    )
+
+
+def readable(session: Session, table: type[Shareable], row_id: str, user: User) -> Shareable:
+    """The user's own row, or one that is shared. Raises NotFound."""
+    row = session.scalar(select(table).where(table.id == row_id, may_read(table, user)))
+    if row is None:
+        raise NotFound()
+    return row
+
+
+def own_shareable(session: Session, table: type[Shareable], row_id: str, user: User) -> Shareable:
+    """A row that the user may change. Raises NotFound."""
+    row = readable(session, table, row_id, user)
+    if row.user_id != user.id:
+        raise NotFound()
+    return row

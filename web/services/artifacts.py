@@ -1,0 +1,113 @@
+"""Artifacts: what they are, their bytes, where they come from, deletion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from shared.db import clock
+from shared.errors import InUse, NotFound
+from shared.models import Artifact, Dataset, Job, Model, User
+from web.services import access, references
+from web.services.shapes import artifact_shape
+from web.services.studio import Studio
+
+log = logging.getLogger(__name__)
+
+
+def get_artifact(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
+    """Raises NotFound."""
+    with studio.db.reading() as session:
+        return artifact_shape(access.own(session, Artifact, artifact_id, user))
+
+
+def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], Path]:
+    """The artifact and the file that holds its bytes. Raises NotFound."""
+    with studio.db.reading() as session:
+        row = access.own(session, Artifact, artifact_id, user)
+    path = studio.storage.path_of(row.location)
+    if not path.is_file():
+        log.error("the file of artifact %s is missing", row.id)
+        raise NotFound("The file of this artifact is gone.")
+    return artifact_shape(row), path
+
+
+def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
+    """The artifact, its job, the model, the training that made it and the dataset, each with id and hash."""
+    with studio.db.reading() as session:
+        artifact = access.own(session, Artifact, artifact_id, user)
+        job = session.get_one(Job, artifact.job_id)
+        model = session.get(Model, job.model_id) if job.model_id else None
+        training = session.get(Job, model.job_id) if model and model.job_id else None
+        dataset_id = training.dataset_id if training else job.dataset_id
+        dataset = session.get(Dataset, dataset_id) if dataset_id else None
+        return {
+            "artifact": {"id": artifact.id, "sha256": artifact.sha256},
+            "job": _job(job, user),
+            "model": _thing(model, user) if model else _known_model(job),
+            "training_job": _job(training, user),
+            "dataset": _thing(dataset, user),
+        }
+
+
+def _job(job: Job | None, user: User) -> dict[str, Any] | None:
+    """The hash of a job is that of what decides its outcome."""
+    if job is None:
+        return None
+    recipe = [job.kind, job.family, job.family_version, job.params, job.seed, job.model_sha256]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    mine = job.user_id == user.id
+    return {"id": job.id if mine else None, "sha256": digest, "seed": job.seed if mine else None}
+
+
+def _thing(row: Model | Dataset | None, user: User) -> dict[str, Any] | None:
+    """Of what another user made, the hash is told; the id only while it is shared."""
+    if row is None:
+        return None
+    known = row.user_id == user.id or (row.visibility == "shared" and row.deleted_at is None)
+    return {
+        "id": row.id if known else None,
+        "sha256": row.sha256,
+        "name": row.name if known else None,
+    }
+
+
+def _known_model(job: Job) -> dict[str, Any] | None:
+    """The model's row is gone, but the job remembers what it used."""
+    return {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None
+
+
+def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = False) -> None:
+    """Raises InUse while an accepted job reads it; by force it is hidden, and its bytes go with the sweep."""
+    with studio.db.writing() as session:
+        row = access.own(session, Artifact, artifact_id, user)
+        readers = _readers(session, row)
+        if readers and not force:
+            raise InUse("Accepted jobs read this.", dependents=readers)
+        row.deleted_at = clock(session)
+        # the job's answer changes with it, so must its ETag
+        session.execute(
+            update(Job)
+            .where(Job.id == row.job_id)
+            .values(version=Job.version + 1)
+            .execution_options(synchronize_session=False)
+        )
+    if not readers:
+        studio.storage.delete(row.location)
+
+
+def _readers(session: Session, row: Artifact) -> list[dict[str, str]]:
+    ids = session.scalars(
+        select(Job.id).where(
+            Job.user_id == row.user_id,
+            Job.state.in_(("queued", "running")),
+            references.used(row.location),
+        )
+    )
+    return [{"type": "job", "id": job_id} for job_id in ids]

@@ -1,0 +1,77 @@
+"""Lists of jobs: filters, newest first, cursor by id (ids sort by the time they were made)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field
+from sqlalchemy import ColumnElement, or_, select
+
+from shared.models import Job, User
+from web.requests import Ref, Strict
+from web.services import shown
+from web.services.studio import Studio
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+def _number(text: str) -> str:
+    if not 1 <= int(text) <= 200:
+        raise ValueError("must be from 1 to 200")
+    return text
+
+
+class Page(Strict):
+    """`limit` and `after` of every list; values arrive as text."""
+
+    limit: Annotated[str, Field(pattern="^[0-9]{1,3}$"), AfterValidator(_number)] = "50"
+    after: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
+
+    @property
+    def size(self) -> int:
+        return int(self.limit)
+
+
+class Filters(Page):
+    """What GET /jobs may ask for."""
+
+    state: str | None = Field(None, max_length=100)  # one state, or several with commas
+    kind: Ref | None = None
+    family: Ref | None = None
+    model_id: Ref | None = None
+    dataset_id: Ref | None = None
+    created_after: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    q: Annotated[str, Field(max_length=200)] | None = None
+
+
+def list_jobs(studio: Studio, user: User, filters: Filters | None = None) -> dict[str, Any]:
+    """{"items": [...], "next": cursor or None}."""
+    filters = filters or Filters()
+    query = (
+        select(Job)
+        .where(Job.user_id == user.id, Job.deleted_at.is_(None), *_conditions(filters))
+        .order_by(Job.id.desc())
+        .limit(filters.size + 1)
+    )
+    with studio.db.reading() as session:
+        rows = session.scalars(query).all()
+        items = shown.jobs(session, rows[: filters.size])
+    more = len(rows) > filters.size
+    return {"items": items, "next": items[-1]["id"] if more else None}
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if filters.after:
+        conditions.append(Job.id < filters.after)
+    if filters.state:
+        conditions.append(Job.state.in_(filters.state.split(",")))
+    for name in ("kind", "family", "model_id", "dataset_id"):
+        if value := getattr(filters, name):
+            conditions.append(getattr(Job, name) == value)
+    if isinstance(filters.created_after, datetime):
+        conditions.append(Job.created_at > filters.created_after.timestamp())
+    if filters.q:
+        conditions.append(or_(Job.name.icontains(filters.q, autoescape=True), Job.id == filters.q))
+    return conditions

@@ -1,0 +1,299 @@
+"""Jobs as people use them: submit, look, list, cancel, pause, resume, retry, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared import jobs as states
+from shared.db import clock
+from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused, StorageFull
+from shared.job_records import NewJob
+from shared.models import Artifact, IdempotencyKey, Job, User
+from web.requests import JobRequest
+from web.services import access, references, shown, submit
+from web.services.events import job_events, job_log, job_metrics
+from web.services.job_lists import Filters, list_jobs
+from web.services.studio import Studio
+
+__all__ = [
+    "Filters",
+    "Submitted",
+    "cancel_job",
+    "delete_job",
+    "get_job",
+    "job_events",
+    "job_log",
+    "job_metrics",
+    "list_jobs",
+    "pause_job",
+    "resume_job",
+    "retry_job",
+    "submit_job",
+    "wait_for_news",
+]
+
+KEY = re.compile(r"[\x21-\x7e]{8,255}")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that was accepted, or checked only (dry run: `job` holds the estimate)."""
+
+    job: dict[str, Any]
+    replayed: bool = False
+    text: str = ""  # the job as JSON, byte for byte what the first answer held
+
+
+def submit_job(
+    studio: Studio, user: User, body: JobRequest, key: str | None = None, dry_run: bool = False
+) -> Submitted:
+    """Accepts a job, once for each key. Raises all that web/services/submit.py refuses, StorageFull,
+    QuotaExceeded and KeyReused.
+    """
+    digest = _digest(body)
+    if key is not None and not dry_run:
+        _check_key(key)
+        with studio.db.reading() as session:
+            if replay := _replay(session, user, key, digest):
+                return replay
+    _check_disk(studio)
+    with studio.db.reading() as session:
+        planned = submit.plan(session, studio, user, body)
+    if dry_run:
+        return Submitted(_estimate(planned))
+    return _accept(studio, user, planned.new_job, key, digest)
+
+
+def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
+    """The same job again as a new row. Raises Conflict while the first has not ended."""
+    _check_disk(studio)
+    with studio.db.reading() as session:
+        job = access.own(session, Job, job_id, user)
+        if job.state not in states.FINAL:
+            raise Conflict("The job has not ended yet.")
+        if job.waits_for:
+            parent = session.get(Job, job.waits_for)
+            if parent is None or parent.state in ("failed", "cancelled"):
+                raise Conflict("The job that it waited for did not succeed.")
+        new = submit.copy_of(job, studio)
+    return _accept(studio, user, new, None, "")
+
+
+def _accept(studio: Studio, user: User, new: NewJob, key: str | None, digest: str) -> Submitted:
+    try:
+        with studio.db.writing() as session:
+            if key and (replay := _replay(session, user, key, digest)):
+                return replay
+            submit.still_there(session, user, new)
+            job = states.accept(session, new)
+            # the lock on the quota row may have made us wait for a twin with the same key
+            if key and (replay := _replay(session, user, key, digest)):
+                session.rollback()
+                return replay
+            shape = shown.job(session, job)
+            text = json.dumps(shape, ensure_ascii=False)
+            if key:
+                session.add(_key_row(user, key, digest, job, text))
+    except IntegrityError:
+        with studio.db.reading() as session:
+            replay = _replay(session, user, key, digest) if key else None
+        if replay is None:
+            raise
+        return replay
+    studio.wakeups.wake(new.lane)
+    return Submitted(shape, text=text)
+
+
+def _key_row(user: User, key: str, digest: str, job: Job, text: str) -> IdempotencyKey:
+    return IdempotencyKey(
+        user_id=user.id,
+        key=key,
+        body_sha256=digest,
+        job_id=job.id,
+        response=text,
+        created_at=job.created_at,
+    )
+
+
+def _replay(session: Session, user: User, key: str, digest: str) -> Submitted | None:
+    row = session.scalar(
+        select(IdempotencyKey).where(IdempotencyKey.user_id == user.id, IdempotencyKey.key == key)
+    )
+    if row is None:
+        return None
+    if row.body_sha256 != digest:
+        raise KeyReused()
+    return Submitted(json.loads(row.response), replayed=True, text=row.response)
+
+
+def _check_key(key: str) -> None:
+    if not KEY.fullmatch(key):
+        message = "must have 8 to 255 printable characters"
+        raise InvalidInput(
+            f"Idempotency-Key {message}.", [{"pointer": "/Idempotency-Key", "message": message}]
+        )
+
+
+def _digest(body: JobRequest) -> str:
+    text = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_disk(studio: Studio) -> None:
+    if studio.storage.free_percent() < studio.settings.disk_low_percent:
+        raise StorageFull()
+
+
+def _estimate(planned: submit.Plan) -> dict[str, Any]:
+    new = planned.new_job
+    return {
+        "kind": new.kind,
+        "family": new.family,
+        "family_version": new.family_version,
+        "params": new.params,
+        "lane": new.lane,
+        "estimate_seconds": new.estimate_seconds,
+        "estimate": planned.prices,
+        "dry_run": True,
+    }
+
+
+# ---- looking -------------------------------------------------------------------------------------
+
+
+def get_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
+    """Raises NotFound."""
+    with studio.db.reading() as session:
+        return shown.job(session, access.own(session, Job, job_id, user))
+
+
+def job_tag(studio: Studio, user: User, job_id: str) -> tuple[int, str, str]:
+    """(version, state, ETag): cheap enough to be asked at every poll. Raises NotFound."""
+    with studio.db.reading() as session:
+        row = session.execute(
+            select(Job.version, Job.state).where(
+                Job.id == job_id, Job.user_id == user.id, Job.deleted_at.is_(None)
+            )
+        ).one_or_none()
+        if row is None:
+            access.own(session, Job, job_id, user)
+            raise AssertionError  # own() has raised NotFound
+        # the place in the queue moves without the row: while queued the clock is part of the tag
+        bucket = f".{int(clock(session) // 2)}" if row.state == "queued" else ""
+    return row.version, row.state, f'"{row.version}{bucket}"'
+
+
+def wait_for_news(
+    studio: Studio, user: User, job_id: str, seen: int | None, seconds: float
+) -> None:
+    """Holds until the job's version is not `seen` (the present one if None), it has ended, or time is over.
+
+    Returns at once when too many wait already: the caller polls then.
+    """
+    version, state, _ = job_tag(studio, user, job_id)
+    if state in states.FINAL or (seen is not None and seen != version):
+        return
+    if studio.feed.take_slot():
+        try:
+            studio.feed.wait(job_id, version, seconds)
+        finally:
+            studio.feed.give_slot()
+
+
+# ---- changing ------------------------------------------------------------------------------------
+
+
+def cancel_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
+    """Raises AlreadyEnded, with the job, when it ended otherwise."""
+    with studio.db.writing() as session:
+        job = access.own(session, Job, job_id, user)
+        try:
+            job = states.request_cancel(session, job.id)
+        except AlreadyEnded as error:
+            error.facts["job"] = shown.job(session, job)
+            raise
+        shape = shown.job(session, job)
+    studio.wakeups.wake(job.lane)
+    return shape
+
+
+def pause_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
+    """Raises AlreadyEnded."""
+    return _set_paused(studio, user, job_id, pausing=True)
+
+
+def resume_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
+    """Raises AlreadyEnded."""
+    return _set_paused(studio, user, job_id, pausing=False)
+
+
+def _set_paused(studio: Studio, user: User, job_id: str, *, pausing: bool) -> dict[str, Any]:
+    with studio.db.writing() as session:
+        access.own(session, Job, job_id, user)
+        job = (states.pause if pausing else states.resume)(session, job_id)
+        shape = shown.job(session, job)
+    studio.wakeups.wake(job.lane)
+    return shape
+
+
+def delete_job(studio: Studio, user: User, job_id: str, force: bool = False) -> None:
+    """Hides the job and its artifacts; a running one is cancelled first. Raises InUse.
+
+    The bytes of a job that has ended go at once, those of a running one with the sweep.
+    """
+    with studio.db.writing() as session:
+        job = access.own(session, Job, job_id, user)
+        if not force and (waiting := _waiting_for(session, job)):
+            raise InUse("Other jobs wait for this one.", dependents=waiting)
+        if job.state not in states.FINAL:
+            job = states.request_cancel(session, job.id)
+        at = clock(session)
+        ended = job.state in states.FINAL
+        session.execute(update(Job).where(Job.id == job.id).values(deleted_at=at))
+        session.execute(
+            update(Artifact)
+            .where(Artifact.job_id == job.id, Artifact.deleted_at.is_(None))
+            .values(deleted_at=at)
+        )
+    studio.wakeups.wake(job.lane)
+    if ended:
+        _delete_files(studio, job)
+
+
+def _waiting_for(session: Session, job: Job) -> list[dict[str, str]]:
+    """Jobs that would fail if this one were cancelled, or that read what it made."""
+    active = Job.state.in_(("queued", "running"))
+    waiting = session.scalars(select(Job.id).where(Job.waits_for == job.id, active))
+    readers = session.scalars(
+        select(Job.id).where(
+            active, Job.user_id == job.user_id, references.used(f"artifacts/{job.id}/")
+        )
+    )
+    found = sorted({*waiting, *readers}) if job.state != "succeeded" else sorted(readers)
+    return [{"type": "job", "id": job_id} for job_id in found]
+
+
+def _delete_files(studio: Studio, job: Job) -> None:
+    with studio.db.reading() as session:
+        used = session.scalar(
+            select(Job.id)
+            .where(Job.state.in_(("queued", "running")), references.used(f"artifacts/{job.id}/"))
+            .limit(1)
+        )
+    if used:
+        return
+    try:
+        studio.storage.delete(f"artifacts/{job.id}")
+    except OSError as error:
+        log.warning("files of a deleted job are left to the sweep: %s", error.strerror)

@@ -1,0 +1,103 @@
+"""Models: cards, names, sharing, deletion."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import clock
+from shared.errors import InUse
+from shared.models import Dataset, Job, Model, User
+from web.requests import ModelChange
+from web.services import access
+from web.services.job_lists import Page
+from web.services.shapes import model_shape
+from web.services.studio import Studio
+
+log = logging.getLogger(__name__)
+
+
+def list_models(studio: Studio, user: User, page: Page | None = None) -> dict[str, Any]:
+    """The user's own and the shared ones, newest first."""
+    page = page or Page()
+    query = select(Model).where(access.may_read(Model, user)).order_by(Model.id.desc())
+    if page.after:
+        query = query.where(Model.id < page.after)
+    with studio.db.reading() as session:
+        rows = session.scalars(query.limit(page.size + 1)).all()
+    items = [model_shape(row, row.user_id == user.id) for row in rows[: page.size]]
+    return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
+
+
+def get_model(studio: Studio, user: User, model_id: str) -> dict[str, Any]:
+    """The card with its lineage. Raises NotFound."""
+    with studio.db.reading() as session:
+        return _card(session, access.readable(session, Model, model_id, user), user)
+
+
+def _card(session: Session, row: Model, user: User) -> dict[str, Any]:
+    mine = row.user_id == user.id
+    job = session.get(Job, row.job_id) if row.job_id else None
+    dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    return {
+        **model_shape(row, mine),
+        "params": job.params if job and mine else None,
+        "seed": job.seed if job and mine else None,
+        "lineage": {
+            "job": {"id": job.id} if job and mine else None,
+            "dataset": {
+                "id": dataset.id if mine else None,
+                "name": dataset.name if mine else None,
+                "sha256": dataset.sha256,
+            }
+            if dataset
+            else None,
+        },
+    }
+
+
+def change_model(studio: Studio, user: User, model_id: str, change: ModelChange) -> dict[str, Any]:
+    """Raises NotFound, also for a shared model of somebody else."""
+    with studio.db.writing() as session:
+        row = access.own_shareable(session, Model, model_id, user)
+        for name in change.model_fields_set:
+            if (value := getattr(change, name)) is not None:
+                setattr(row, name, value)
+        session.flush()
+        return _card(session, row, user)
+
+
+def delete_model(studio: Studio, user: User, model_id: str, force: bool = False) -> None:
+    """Raises InUse while accepted jobs need it; by force it is hidden, and its bytes go with the sweep."""
+    with studio.db.writing() as session:
+        row = access.own_shareable(session, Model, model_id, user)
+        needed = _needed_by(session, row)
+        if needed and not force:
+            raise InUse("Accepted jobs need this model.", dependents=needed)
+        row.deleted_at = clock(session)
+    if not needed:
+        try:
+            studio.storage.delete(row.location)
+        except OSError as error:
+            log.warning("files of a deleted model are left to the sweep: %s", error.strerror)
+
+
+def _needed_by(session: Session, row: Model) -> list[dict[str, Any]]:
+    """Own jobs by id; of other people's only how many."""
+    active = Job.state.in_(("queued", "running"))
+    jobs = session.execute(select(Job.id, Job.user_id).where(Job.model_id == row.id, active)).all()
+    found: list[dict[str, Any]] = [
+        {"type": "job", "id": job_id} for job_id, user_id in jobs if user_id == row.user_id
+    ]
+    others = sum(user_id != row.user_id for _, user_id in jobs)
+    if others:
+        found.append({"type": "job", "count": others, "whose": "others"})
+    waiting = select(Job.id).where(
+        Job.waits_for == row.job_id, Job.model_id.is_(None), Job.kind == "generate", active
+    )
+    if row.job_id:
+        found += [{"type": "job", "id": job_id} for job_id in session.scalars(waiting)]
+    return found

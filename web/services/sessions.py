@@ -1,0 +1,59 @@
+"""Signed-in browsers of a user: which there are, and ending one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from shared.db import clock
+from shared.errors import NotFound
+from shared.models import BrowserSession, User
+from web.services.shapes import rfc3339
+from web.services.studio import Studio
+
+MOST_SHOWN = 50
+
+
+def list_sessions(studio: Studio, user: User, current_id: str = "") -> list[dict[str, Any]]:
+    """Those that can still be used, the last seen first."""
+    with studio.db.reading() as session:
+        rows = session.scalars(
+            select(BrowserSession)
+            .where(
+                BrowserSession.user_id == user.id,
+                BrowserSession.revoked_at.is_(None),
+                BrowserSession.expires_at > clock(session),
+            )
+            .order_by(BrowserSession.seen_at.desc())
+            .limit(MOST_SHOWN)
+        )
+        return [_shown(row, current_id) for row in rows]
+
+
+def revoke_session(studio: Studio, user: User, session_id: str) -> None:
+    """Raises NotFound, also for another user's session."""
+    with studio.db.writing() as session:
+        revoked = session.scalar(
+            update(BrowserSession)
+            .where(
+                BrowserSession.id == session_id,
+                BrowserSession.user_id == user.id,
+                BrowserSession.revoked_at.is_(None),
+            )
+            .values(revoked_at=clock(session))
+            .returning(BrowserSession.id)
+        )
+    if revoked is None:
+        raise NotFound()
+
+
+def _shown(row: BrowserSession, current_id: str) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "agent": row.agent,
+        "address": row.address,
+        "created_at": rfc3339(row.created_at),
+        "seen_at": rfc3339(row.seen_at),
+        "current": row.id == current_id,
+    }

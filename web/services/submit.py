@@ -1,0 +1,265 @@
+"""Checks a job before it is accepted: family, ids, parameters, rules, price. Writes nothing."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared import catalog
+from shared.errors import AppError, InvalidInput, NotFound, TooExpensive
+from shared.job_records import NewJob
+from shared.models import Dataset, Job, Model, Result, User
+from shared.params import check_rules, clean, price
+from web.requests import JobRequest
+from web.services import access, families, references
+from web.services.studio import Studio
+
+Problem = dict[str, str]
+
+# Steps of floating-point work a second when no worker has said how fast it is: a small CPU.
+DEFAULT_SPEED = 2e10
+INTERACTIVE_SECONDS = 60.0
+SMALL_COUNT = 64
+SEED_BITS = 53
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that may be accepted."""
+
+    new_job: NewJob
+    prices: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a job is about, as far as it is known."""
+
+    family: dict[str, Any]
+    dataset: Dataset | None = None
+    model: Model | None = None
+    schema: dict[str, Any] | None = None  # the model's own
+
+    def facts(self) -> dict[str, Any]:
+        source = self.model or self.dataset
+        return dict(source.facts or {}) if source else {}
+
+
+def plan(session: Session, studio: Studio, user: User, body: JobRequest) -> Plan:
+    """What POST /jobs would accept. Raises InvalidInput, NotFound, KindUnavailable or TooExpensive."""
+    _sound_family_needed(session, body)
+    parent = _parent(session, user, body)
+    subject = _subject(session, user, body, parent)
+    action = families.action_of(session, subject.family, body.kind)
+    schema = subject.schema or action["schema"]
+    params, problems = clean(schema, body.params)
+    facts = {**subject.facts(), **params}
+    problems = problems or check_rules(action["rules"], facts)
+    inputs: dict[str, Any] = {}
+    if not problems:
+        inputs, problems = references.resolve(session, user, schema, params)
+    if problems:
+        raise InvalidInput(errors=problems)
+    prices = price(action["cost"], facts)
+    estimate = _seconds(session, prices.get("flops"))
+    _check_price(session, studio, prices, estimate)
+    model = subject.model
+    new_job = NewJob(
+        user_id=user.id,
+        kind=body.kind,
+        family=subject.family["name"],
+        family_version=subject.family["version"],
+        name=body.name,
+        params=params,
+        seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
+        lane=_lane(body.kind, estimate, params),
+        priority=body.priority,
+        estimate_seconds=estimate,
+        dataset_id=subject.dataset.id if subject.dataset else None,
+        model_id=model.id if model else None,
+        model_sha256=model.sha256 if model else "",
+        inputs=inputs,
+        waits_for=parent.id if parent else None,
+        deadline_seconds=body.deadline_seconds,
+        progress_total=params.get("steps", 0) if body.kind == "train" else 0,
+        max_queued_jobs=studio.settings.max_queued_jobs,
+    )
+    return Plan(new_job, prices)
+
+
+def still_there(session: Session, user: User, new: NewJob) -> None:
+    """Said again in the transaction that accepts: what the job uses was not deleted meanwhile."""
+    if new.dataset_id:
+        _found(session, Dataset, new.dataset_id, user, "/dataset_id")
+    if new.model_id:
+        _found(session, Model, new.model_id, user, "/model_id")
+
+
+def copy_of(job: Job, studio: Studio) -> NewJob:
+    """The same job again, for a retry: same seed, same parameters, same versions."""
+    names = (
+        "user_id kind family family_version name params seed lane priority estimate_seconds "
+        "dataset_id model_id model_sha256 inputs waits_for progress_total"
+    ).split()
+    new = NewJob(**{name: getattr(job, name) for name in names})
+    total = job.params.get("steps", 0) if job.kind == "train" else 0
+    deadline = job.deadline_at - job.created_at if job.deadline_at else None
+    return replace(
+        new,
+        retry_of=job.id,
+        progress_total=total,
+        deadline_seconds=deadline,
+        max_queued_jobs=studio.settings.max_queued_jobs,
+    )
+
+
+# ---- what the job is about ------------------------------------------------------------------------
+
+
+def _sound_family_needed(session: Session, body: JobRequest) -> None:
+    """A kind that nobody offers is refused first, whatever else is wrong."""
+    offered = {kind for family in catalog.families(session) for kind in family["actions"]}
+    if body.kind not in offered and body.kind not in ("train", "generate"):
+        families.action_of(session, None, body.kind)
+
+
+def _parent(session: Session, user: User, body: JobRequest) -> Job | None:
+    if body.waits_for is None:
+        return None
+    try:
+        parent = access.own(session, Job, body.waits_for, user)
+    except NotFound as error:
+        raise _at(error, "/waits_for", "is not a job of yours") from None
+    if parent.state in ("failed", "cancelled"):
+        _refuse("/waits_for", f"has {parent.state} already")
+    return parent
+
+
+def _subject(session: Session, user: User, body: JobRequest, parent: Job | None) -> _Subject:
+    if body.kind == "generate":
+        return _generation(session, user, body, parent)
+    if body.model_id is not None:
+        _refuse("/model_id", f"is not used by {body.kind}")
+    if body.family is None:
+        _refuse("/family", "is required")
+    family = families.announced(session, body.family)
+    if body.dataset_id is None:
+        if family["dataset_kind"]:
+            _refuse("/dataset_id", "is required")
+        return _Subject(family)
+    dataset = _found(session, Dataset, body.dataset_id, user, "/dataset_id")
+    _check_dataset(dataset, family)
+    return _Subject(family, dataset=dataset)
+
+
+def _generation(session: Session, user: User, body: JobRequest, parent: Job | None) -> _Subject:
+    model = _model(session, user, body, parent)
+    if body.dataset_id is not None:
+        _refuse("/dataset_id", "is not used by generate")
+    if model is not None:
+        if body.family not in (None, model.family):
+            _refuse("/family", f"is not the model's, which is {model.family}")
+        family = families.announced(session, model.family)
+        return _Subject(family, model=model, schema=model.generate_schema or None)
+    name = body.family or (parent.family if parent else None)
+    if name is None:
+        _refuse("/model_id", "is required")
+    family = families.announced(session, name)
+    if parent is not None:
+        if parent.kind != "train" or parent.family != name:
+            _refuse("/waits_for", f"is not a training of {name}, and model_id is missing")
+    elif "train" in family["actions"]:
+        _refuse("/model_id", "is required")
+    return _Subject(family)
+
+
+def _model(session: Session, user: User, body: JobRequest, parent: Job | None) -> Model | None:
+    if body.model_id is not None:
+        return _found(session, Model, body.model_id, user, "/model_id")
+    if parent is None or parent.kind != "train" or parent.state != "succeeded":
+        return None
+    made = session.scalar(select(Result.model_id).where(Result.job_id == parent.id))
+    return _found(session, Model, made, user, "/waits_for") if made else None
+
+
+def _found(
+    session: Session, table: type[access.Shareable], row_id: str, user: User, pointer: str
+) -> access.Shareable:
+    try:
+        return access.readable(session, table, row_id, user)
+    except NotFound as error:
+        raise _at(error, pointer, "is not here, or not yours to use") from None
+
+
+def _check_dataset(dataset: Dataset, family: dict[str, Any]) -> None:
+    if dataset.state == "checking":
+        _refuse("/dataset_id", "is still being checked")
+    if dataset.state != "ready":
+        _refuse("/dataset_id", "was refused when it was checked")
+    if family["dataset_kind"] and dataset.kind != family["dataset_kind"]:
+        _refuse(
+            "/dataset_id", f"holds {dataset.kind}; {family['name']} needs {family['dataset_kind']}"
+        )
+    rules = [[expression, "dataset_id", message] for expression, message in family["accepts"]]
+    if problems := check_rules(rules, dataset.facts, pointer=""):
+        raise InvalidInput(errors=problems)
+
+
+# ---- what it costs -------------------------------------------------------------------------------
+
+
+def _seconds(session: Session, flops: float | None) -> float | None:
+    if flops is None:
+        return None
+    speeds = [
+        float(worker.facts.get("flops_per_second") or 0) for worker in catalog.live_workers(session)
+    ]
+    # the fastest: nothing is refused that some worker here could do in time
+    return flops / (max(speeds, default=0.0) or DEFAULT_SPEED)
+
+
+def _check_price(
+    session: Session, studio: Studio, prices: dict[str, float | None], estimate: float | None
+) -> None:
+    most = studio.settings.max_job_seconds
+    if estimate is not None and not estimate <= most:
+        text = f"It would take about {_long(estimate)}; {_long(most)} are allowed."
+        raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much work"}])
+    needed = prices.get("bytes")
+    memory = [
+        float(worker.facts.get("memory_bytes") or 0) for worker in catalog.live_workers(session)
+    ]
+    if needed is not None and any(memory) and not needed <= max(memory):
+        text = f"It would need about {needed / 1e9:.1f} GB of memory; no worker has that much."
+        raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much memory"}])
+
+
+def _long(seconds: float) -> str:
+    for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {word}"
+    return f"{seconds:,.0f} seconds"
+
+
+def _lane(kind: str, estimate: float | None, params: dict[str, Any]) -> str:
+    if kind != "generate":
+        return "train"
+    if estimate is None:
+        return "interactive" if params.get("count", 1) <= SMALL_COUNT else "batch"
+    return "interactive" if estimate <= INTERACTIVE_SECONDS else "batch"
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+
+def _refuse(pointer: str, message: str) -> NoReturn:
+    raise InvalidInput(errors=[{"pointer": pointer, "message": message}])
+
+
+def _at(error: AppError, pointer: str, message: str) -> AppError:
+    error.facts["errors"] = [{"pointer": pointer, "message": message}]
+    return error

@@ -1,0 +1,80 @@
+"""One's own account: password, signed-in browsers, API tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.errors import InvalidInput, WrongPassword
+from web import forms
+from web.requests import TokenRequest, check
+from web.security import browser_session, current_user, start_session, studio
+from web.services import accounts, sessions, tokens
+from web.views.signing import repeated_password
+
+bp = Blueprint("account", __name__)
+
+Errors = dict[str, str]
+
+
+@bp.get("/account")
+def show() -> ResponseReturnValue:
+    return _page()
+
+
+@bp.post("/account/password")
+def change_password() -> ResponseReturnValue:
+    user = current_user()
+    try:
+        password = repeated_password()
+        accounts.change_password(studio(), user, request.form.get("old", ""), password)
+    except InvalidInput as error:
+        return _page(errors=forms.field_errors(error.errors)), error.status
+    except WrongPassword as error:
+        return _page(errors={"old": error.message}), 422
+    start_session(user)
+    flash("The password is changed. Every other browser is signed out.", "success")
+    return redirect(url_for("pages.account.show"), 303)
+
+
+@bp.post("/account/tokens")
+def create_token() -> ResponseReturnValue:
+    user, days = current_user(), request.form.get("expires_days", "").strip()
+    values: dict[str, Any] = {"name": request.form.get("name", "")}
+    try:
+        if days:
+            values["expires_days"] = forms.whole(days, "/expires_days")
+        asked = check(TokenRequest, values)
+    except InvalidInput as error:
+        return _page(errors=forms.field_errors(error.errors)), error.status
+    # shown in this answer only: a redirect would have to keep the secret somewhere
+    fresh = tokens.issue_token(studio().db, user, asked.name, asked.expires_days)
+    return _page(fresh_token=fresh), 201
+
+
+@bp.post("/account/tokens/<token_id>/revoke")
+def revoke_token(token_id: str) -> ResponseReturnValue:
+    tokens.revoke_token(studio(), current_user(), token_id)
+    flash("The token is revoked.", "success")
+    return redirect(url_for("pages.account.show"), 303)
+
+
+@bp.post("/account/sessions/<session_id>/revoke")
+def revoke_session(session_id: str) -> ResponseReturnValue:
+    sessions.revoke_session(studio(), current_user(), session_id)
+    flash("That browser is signed out.", "success")
+    return redirect(url_for("pages.account.show"), 303)
+
+
+def _page(errors: Errors | None = None, fresh_token: dict[str, Any] | None = None) -> str:
+    user = current_user()
+    return render_template(
+        "account/show.html",
+        tokens=tokens.list_tokens(studio(), user),
+        sessions=sessions.list_sessions(studio(), user, browser_session().row_id),
+        errors=errors or {},
+        typed=request.form if errors else {},
+        fresh_token=fresh_token,
+    )

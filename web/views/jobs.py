@@ -1,0 +1,171 @@
+"""Jobs: the list, and a page that follows one; it polls by reloading itself while the job has not ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.errors import AlreadyEnded, NotFound
+from shared.jobs import FINAL, STATES
+from shared.models import User
+from web.requests import check
+from web.security import current_user, studio
+from web.services import datasets, jobs, models
+from web.views import charts, media, words
+from web.views.deleting import delete_or_ask
+
+bp = Blueprint("jobs", __name__)
+
+CHART_POINTS = 300
+LOG_LINES = 40
+MOST_EVENTS = 12
+MOST_PREVIEWS = 12
+MOST_TEXTS = 20
+
+Event = dict[str, Any]
+
+
+@bp.get("/jobs")
+def index() -> ResponseReturnValue:
+    wanted = {name: request.args.get(name, "").strip() for name in ("state", "kind", "q", "after")}
+    given = {name: value for name, value in wanted.items() if value}
+    found = jobs.list_jobs(studio(), current_user(), check(jobs.Filters, given))
+    return render_template(
+        "jobs/index.html",
+        jobs=found["items"],
+        next=found["next"],
+        wanted=wanted,
+        states=STATES,
+        kinds=words.KINDS,
+    )
+
+
+@bp.get("/jobs/<job_id>")
+def show(job_id: str) -> ResponseReturnValue:
+    user = current_user()
+    job = jobs.get_job(studio(), user, job_id)
+    events = _events(user, job)
+    made = job["result"]["artifacts"] if job["result"] else []
+    return render_template(
+        "jobs/show.html",
+        job=job,
+        follow=job["state"] not in FINAL and "still" not in request.args,
+        elapsed=_elapsed(job),
+        chart=charts.loss_chart(jobs.job_metrics(studio(), user, job_id, CHART_POINTS)["series"]),
+        results=[
+            *map(lambda one: media.with_text(user, one), made[:MOST_TEXTS]),
+            *made[MOST_TEXTS:],
+        ],
+        previews=_previews(user, events),
+        texts=[] if made else _texts(events),
+        metrics=words.pairs(job["result"]["metrics"]) if job["result"] else [],
+        log=_tail(jobs.job_log(studio(), user, job_id)),
+        events=[one for one in events if one["type"] in ("state", "result")][
+            : -MOST_EVENTS - 1 : -1
+        ],
+        **_subjects(user, job),
+    )
+
+
+@bp.get("/jobs/<job_id>/log")
+def log(job_id: str) -> ResponseReturnValue:
+    return Response(jobs.job_log(studio(), current_user(), job_id), mimetype="text/plain")
+
+
+@bp.post("/jobs/<job_id>/cancel")
+def cancel(job_id: str) -> ResponseReturnValue:
+    return _back(job_id, lambda user: jobs.cancel_job(studio(), user, job_id))
+
+
+@bp.post("/jobs/<job_id>/pause")
+def pause(job_id: str) -> ResponseReturnValue:
+    return _back(job_id, lambda user: jobs.pause_job(studio(), user, job_id))
+
+
+@bp.post("/jobs/<job_id>/resume")
+def resume(job_id: str) -> ResponseReturnValue:
+    return _back(job_id, lambda user: jobs.resume_job(studio(), user, job_id))
+
+
+@bp.post("/jobs/<job_id>/retry")
+def retry(job_id: str) -> ResponseReturnValue:
+    done = jobs.retry_job(studio(), current_user(), job_id)
+    flash("The same again, with the same seed and parameters.")
+    return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
+
+
+@bp.post("/jobs/<job_id>/delete")
+def delete(job_id: str) -> ResponseReturnValue:
+    user = current_user()
+    return delete_or_ask(
+        lambda force: jobs.delete_job(studio(), user, job_id, force),
+        "The job is deleted.",
+        url_for("pages.jobs.index"),
+    )
+
+
+def _back(job_id: str, change: Any) -> ResponseReturnValue:
+    """To the job's page, which says how it stands; it may have ended while the button was pressed."""
+    try:
+        change(current_user())
+    except AlreadyEnded as error:
+        flash(error.message, "warning")
+    return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
+
+
+def _events(user: User, job: dict[str, Any]) -> list[Event]:
+    """What happened and what was shown, without the many numbers in between."""
+    found = jobs.job_events(
+        studio(), user, job["id"], limit=1000, types=("state", "preview", "result")
+    )
+    return list(found["items"])
+
+
+def _previews(user: User, events: list[Event]) -> list[dict[str, Any]]:
+    """The newest pictures and texts that a training drew on the way, the newest first."""
+    drawn = [one["data"] for one in events if one["type"] == "preview"]
+    drawn = [one for one in drawn if one.get("artifact_id")][: -MOST_PREVIEWS - 1 : -1]
+    return [_preview(user, one) for one in drawn]
+
+
+def _preview(user: User, data: dict[str, Any]) -> dict[str, Any]:
+    found = {"id": data["artifact_id"], "media_type": data["media_type"]}
+    return {**data, "text": media.with_text(user, found).get("text", "")}
+
+
+def _texts(events: list[Event]) -> list[str]:
+    """Of a running generation, the text so far of each sample."""
+    newest: dict[int, str] = {}
+    for one in events:
+        text = one["data"].get("text")
+        if one["type"] == "preview" and isinstance(text, str):
+            newest[int(one["data"].get("index", 0))] = text
+    return [media.shortened(newest[index]) for index in sorted(newest)][:MOST_TEXTS]
+
+
+def _tail(text: str) -> str:
+    lines = text.splitlines()
+    return "\n".join(lines[-LOG_LINES:])
+
+
+def _elapsed(job: dict[str, Any]) -> float | None:
+    began, ended = words.when(job["started_at"]), words.when(job["finished_at"])
+    if began is None:
+        return None
+    return max(0.0, ((ended or datetime.now(UTC)) - began).total_seconds())
+
+
+def _subjects(user: User, job: dict[str, Any]) -> dict[str, Any]:
+    """The dataset and the model that the job is about, if they still are there."""
+    found: dict[str, Any] = {"dataset": None, "model": None}
+    try:
+        if job["dataset_id"]:
+            found["dataset"] = datasets.get_dataset(studio(), user, job["dataset_id"])
+        if job["model_id"]:
+            found["model"] = models.get_model(studio(), user, job["model_id"])
+    except NotFound:
+        pass
+    return found

@@ -1,0 +1,75 @@
+"""Results on pages: where their bytes are fetched, the beginning of texts, cards to choose from."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from flask import Flask, url_for
+
+from shared.errors import NotFound
+from shared.models import User
+from web.security import studio
+from web.services import artifacts
+
+MOST_TEXT = 20_000
+SHORT_TEXT = 1500
+SHORT_TITLE = 80
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.globals.update(content_url=content_url, item_url=item_url)
+
+
+def content_url(artifact_id: str) -> str:
+    return url_for("api.artifacts.content", artifact_id=artifact_id)
+
+
+def item_url(dataset_id: str, n: int) -> str:
+    return url_for("api.datasets.item_content", dataset_id=dataset_id, n=n)
+
+
+def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
+    """An artifact, with the beginning of its text if it is one."""
+    if not found["media_type"].startswith("text/"):
+        return found
+    try:
+        _, path = artifacts.open_artifact(studio(), user, found["id"])
+        with path.open("rb") as file:
+            return {**found, "text": beginning(file)}
+    except (NotFound, FileNotFoundError):
+        return {**found, "text": "The file is gone."}
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def beginning(file: Readable, most: int = MOST_TEXT) -> str:
+    data = file.read(4 * most + 1)
+    return shortened(data.decode("utf-8", "replace"), most)
+
+
+def shortened(text: str, most: int = MOST_TEXT) -> str:
+    return text[:most] + "\n… (the rest is in the file)" if len(text) > most else text
+
+
+def choice_of_artifact(found: dict[str, Any]) -> dict[str, Any]:
+    """A card for a parameter that refers to a picture or a text."""
+    picture = found["media_type"].startswith("image/")
+    return {
+        "id": found["id"],
+        "kind": "image" if picture else "text",
+        "title": found["name"],
+        "url": content_url(found["id"]) if picture else "",
+    }
+
+
+def choice_of_item(dataset_id: str, item: dict[str, Any]) -> dict[str, Any]:
+    picture = item["media_type"].startswith("image/")
+    words = item.get("label") or item.get("caption") or item["name"]
+    return {
+        "id": f"{dataset_id}:{item['n']}",
+        "kind": "image" if picture else "text",
+        "title": str(words)[:SHORT_TITLE],
+        "url": item_url(dataset_id, item["n"]) if picture else "",
+    }

@@ -1,0 +1,135 @@
+"""The Celery process: main only starts and replaces its children; the work is in a thread of each child.
+
+main has no SQL connection. A child of a device worker runs the supervisor, a child of the cpu worker
+runs short tasks. Both look into SQL by themselves; Celery's messages only make them look sooner.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psutil
+from celery import Celery, signals
+
+from shared.config import Settings
+from shared.log import set_up_logging
+from shared.parent import die_with
+from shared.queue import TASKS_QUEUE, celery_app, wake_queue
+from worker.presence import worker_id_of
+from worker.supervisor import LAST_SECONDS, STOP_SECONDS, Supervisor
+from worker.tasks import TaskRunner, add_tasks
+
+log = logging.getLogger(__name__)
+
+DEVICE_LANES = ("interactive", "batch", "train")
+CPU_CHILDREN = 2
+# Without a live child for so long, main ends: with Redis away Celery does not replace one.
+CHILDLESS_SECONDS = 10.0
+EXIT_CHILDLESS = 71
+
+
+class Work(Protocol):
+    """What a child does."""
+
+    def start(self) -> None: ...
+    def wake(self, lane: str = "") -> None: ...
+    def stop(self, timeout: float) -> bool: ...
+
+
+@dataclass
+class WorkerApp:
+    """One Celery worker process: `run` returns its exit status."""
+
+    settings: Settings
+    kind: str  # device | cpu
+    name: str
+    work: Work | None = None  # in a child
+    main_pid: int = field(default_factory=os.getpid)
+    shutting_down: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> int:
+        # Connected first: it keeps Celery from setting up logging of its own.
+        signals.setup_logging.connect(self._set_up_logging, weak=False)
+        signals.worker_process_init.connect(self._begin_child, weak=False)
+        signals.worker_process_shutdown.connect(self._end_child, weak=False)
+        signals.worker_shutting_down.connect(self._mark_shutdown, weak=False)
+        app = celery_app(self.settings)
+        add_tasks(app, self.settings, self._wake)
+        threading.Thread(target=self._watch_children, name="child-watch", daemon=True).start()
+        worker = self._celery_worker(app)
+        worker.start()
+        return int(worker.exitcode or 0)
+
+    def _celery_worker(self, app: Celery) -> Any:
+        is_device = self.kind == "device"
+        return app.Worker(
+            hostname=worker_id_of(self.name),
+            pool_cls="prefork",
+            concurrency=1 if is_device else CPU_CHILDREN,
+            queues=[wake_queue(lane) for lane in DEVICE_LANES] if is_device else [TASKS_QUEUE],
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+
+    # ---- in main --------------------------------------------------------------------------------
+
+    def _set_up_logging(self, **_: Any) -> None:
+        set_up_logging(self.settings.log_level)
+
+    def _mark_shutdown(self, **_: Any) -> None:
+        self.shutting_down.set()
+
+    def _watch_children(self) -> None:
+        """Ends main when no child lives, so that whoever started it can start it again."""
+        me = psutil.Process()
+        seen = time.monotonic()
+        while True:
+            time.sleep(1)
+            if any(child.status() != psutil.STATUS_ZOMBIE for child in _children(me)):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > CHILDLESS_SECONDS:
+                if self.shutting_down.is_set():
+                    os._exit(0)
+                log.critical("no child for %s s", CHILDLESS_SECONDS)
+                os._exit(EXIT_CHILDLESS)
+
+    # ---- in a child -------------------------------------------------------------------------------
+
+    def _begin_child(self, **_: Any) -> None:
+        die_with(self.main_pid)
+        set_up_logging(self.settings.log_level)
+        worker_id = worker_id_of(self.name)
+        if self.kind == "device":
+            self.work = Supervisor(self.settings, worker_id)
+        else:
+            self.work = TaskRunner(self.settings, worker_id)
+        self.work.start()
+
+    def _wake(self, lane: str) -> None:
+        if self.work is not None:
+            self.work.wake(lane)
+
+    def _end_child(self, **_: Any) -> None:
+        for sig in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1):
+            # A second signal must not cut the drain short; SIGKILL still does.
+            signal.signal(sig, signal.SIG_IGN)
+        if self.work is None:
+            return
+        longest = self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
+        if not self.work.stop(longest):
+            log.error("not drained within %s s", longest)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.Error:
+        return []

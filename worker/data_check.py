@@ -1,0 +1,276 @@
+"""Checks an uploaded dataset and publishes its pack. This side knows the database and never parses what was uploaded.
+
+The parsing happens in worker/data_check_child.py, a sandboxed process; what it made is verified before it is believed.
+May be run again after any crash: the outcome is the same, and only the last transaction makes it visible.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from shared import datasets, packs, samples, uploads
+from shared.config import Settings, bare_environment
+from shared.db import Database
+from shared.errors import BadData, StorageFull
+from shared.failpoints import failpoint
+from shared.models import Dataset, DatasetItem
+from shared.quotas import storage_left
+from shared.storage import LocalStorage
+from worker.checking.protocol import CURRENT, EXECUTABLE, OUR_DISK_IS_FULL, REPORT
+
+log = logging.getLogger(__name__)
+
+WALL_SECONDS = 3600.0
+UNPACKED = 4  # times the largest upload
+ROWS_AT_ONCE = 2000
+LONGEST_REPORT = 16 << 20
+LONGEST_TRACE = 4000
+
+Problem = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came out of a check: problems, or a pack with its kind and facts."""
+
+    problems: list[Problem]
+    kind: str = ""
+    facts: dict[str, Any] | None = None
+
+
+def check_dataset(settings: Settings, db: Database, storage: LocalStorage, dataset_id: str) -> None:
+    """Brings a dataset from `checking` to `ready` or `refused`; raises only what a later run can cure."""
+    folder = uploads.folder_of(settings, dataset_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        dataset = _waiting(db, dataset_id)
+        if dataset is not None:
+            checked = _check(settings, db, dataset, folder)
+            if checked.problems:
+                _refuse(db, dataset_id, checked.problems)
+            elif not _publish(db, storage, dataset_id, checked, folder / uploads.WORK):
+                datasets.delete_bytes(storage, dataset_id)  # deleted by its owner meanwhile
+        uploads.discard(folder)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for another check of the same dataset: one whose lease was lost may still be at work."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _waiting(db: Database, dataset_id: str) -> Dataset | None:
+    with db.reading() as session:
+        return session.scalar(select(Dataset).where(*_is_waiting(dataset_id)))
+
+
+def _is_waiting(dataset_id: str) -> tuple[Any, ...]:
+    return Dataset.id == dataset_id, Dataset.state == "checking", Dataset.deleted_at.is_(None)
+
+
+# ---- the check ---------------------------------------------------------------------------------
+
+
+def _check(settings: Settings, db: Database, dataset: Dataset, folder: Path) -> Checked:
+    try:
+        _write_sample(dataset.source, folder)
+    except BadData as error:
+        return Checked([{"name": "", "message": error.message}])
+    names = uploads.read_names(folder)
+    if names is None:
+        return Checked([{"name": "", "message": "The upload is gone; please upload it again."}])
+    work = folder / uploads.WORK
+    uploads.discard(work)  # what an earlier run left
+    work.mkdir()
+    request = {
+        "parent": os.getpid(),
+        "uploads": str(folder),
+        "work": str(work),
+        "kind": dataset.kind,
+        "data_bytes": _room(settings, db, dataset),
+        "files": [
+            {"name": name, "path": str(uploads.file_of(folder, number))}
+            for number, name in enumerate(names)
+        ],
+    }
+    problems = _run_child(request, work)
+    if problems:
+        return Checked(problems)
+    return _believed(work)
+
+
+def _write_sample(source: str, folder: Path) -> None:
+    """A sample lies in the folder as if somebody had uploaded it."""
+    scheme, _, name = source.partition(":")
+    if scheme != "sample":
+        return
+    if name not in samples.SAMPLES:
+        raise BadData("There is no such sample.")
+    samples.write_zip(name, uploads.file_of(folder, 0))
+    uploads.write_names(folder, [f"{name}.zip"])
+
+
+def _room(settings: Settings, db: Database, dataset: Dataset) -> int:
+    """Bytes that the pack may have: bounded by the settings and by what its owner may still hold."""
+    with db.reading() as session:
+        left = storage_left(session, settings, dataset.user_id) + dataset.bytes
+    return min(UNPACKED * settings.max_upload_bytes, left)
+
+
+def _run_child(request: dict[str, Any], work: Path) -> list[Problem]:
+    """The problems that the child found, or the one that it could not finish."""
+    with (work / "stderr").open("wb") as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-m", EXECUTABLE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            cwd=Path(__file__).resolve().parent.parent,
+            env=bare_environment(OMP_NUM_THREADS="1"),
+            start_new_session=True,
+        )
+        try:
+            child.communicate(json.dumps(request).encode(), timeout=WALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            log.warning("the check took longer than %s seconds", WALL_SECONDS)
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+    if child.returncode == OUR_DISK_IS_FULL:
+        raise StorageFull()
+    if child.returncode == 0:
+        return _reported(work)
+    trace = (work / "stderr").read_bytes()[-LONGEST_TRACE:].decode(errors="replace")
+    log.error("the checking process ended with %s: %s", child.returncode, trace)
+    return [_unfinished(work, child.returncode)]
+
+
+def _reported(work: Path) -> list[Problem]:
+    with (work / REPORT).open(encoding="utf-8") as file:
+        report = json.loads(file.read(LONGEST_REPORT))
+    log.info("sandbox of the check: %s", report["sandbox"])
+    return [
+        {"name": str(problem["name"]), "message": str(problem["message"])}
+        for problem in report["problems"]
+    ]
+
+
+def _unfinished(work: Path, status: int) -> Problem:
+    """The child was stopped by a limit, or a parser crashed; the file it looked at is to blame."""
+    try:
+        name = (work / CURRENT).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    late = status in (-signal.SIGXCPU, -signal.SIGKILL)
+    words = "takes too long to check" if late else "could not be checked; it may be damaged"
+    return {"name": name, "message": words}
+
+
+def _believed(work: Path) -> Checked:
+    """The pack's facts, counted here from verified items: the child may have been taken over."""
+    facts = packs.Facts()
+    try:
+        for item in packs.verified(work):
+            facts.add(item)
+    except BadData:
+        log.exception("the checking process made a wrong pack")
+        return Checked([{"name": "", "message": "The upload could not be checked."}])
+    return Checked([], facts.kind, facts.result())
+
+
+# ---- the outcome -------------------------------------------------------------------------------
+
+
+def _refuse(db: Database, dataset_id: str, problems: list[Problem]) -> None:
+    with db.writing() as session:
+        session.execute(
+            update(Dataset)
+            .where(*_is_waiting(dataset_id))
+            .values(state="refused", bytes=0, problems=datasets.problems_shape(problems))
+        )
+
+
+def _publish(
+    db: Database, storage: LocalStorage, dataset_id: str, checked: Checked, work: Path
+) -> bool:
+    """Files first, then items in batches, then the one row that shows them. False if it was deleted."""
+    facts = checked.facts or {}
+    failpoint("check.before_publish")
+    _, size = storage.put_file(datasets.key_of(dataset_id, packs.DATA), work / packs.DATA)
+    manifest = work / packs.MANIFEST
+    sha256, _ = storage.put_file(datasets.key_of(dataset_id, packs.MANIFEST), manifest)
+    failpoint("check.after_files")
+    if not _write_items(db, dataset_id, manifest):
+        return False
+    failpoint("check.before_ready")
+    with db.writing() as session:
+        found = session.execute(
+            update(Dataset)
+            .where(*_is_waiting(dataset_id))
+            .values(
+                state="ready",
+                kind=checked.kind,
+                item_count=facts["items"],
+                bytes=size,
+                sha256=sha256,
+                facts=facts,
+                problems=datasets.problems_shape([]),
+            )
+            .returning(Dataset.id)
+        ).first()
+        if found is None:
+            datasets.forget_items(session, dataset_id)
+    failpoint("check.after_ready")
+    return found is not None
+
+
+def _write_items(db: Database, dataset_id: str, manifest: Path) -> bool:
+    """Rows of the items, in transactions short enough for others to write between them."""
+    with db.writing() as session:
+        datasets.forget_items(session, dataset_id)  # of an earlier run
+    items = packs.read_manifest(manifest)
+    while rows := [_row(dataset_id, item) for item in islice(items, ROWS_AT_ONCE)]:
+        with db.writing() as session:
+            if not _hold(session, dataset_id):
+                return False
+            session.execute(insert(DatasetItem), rows)
+    return True
+
+
+def _hold(session: Session, dataset_id: str) -> bool:
+    """Whether the dataset still waits for its items; keeps it from being deleted meanwhile."""
+    query = select(Dataset.id).where(*_is_waiting(dataset_id)).with_for_update(key_share=True)
+    return session.scalar(query) is not None
+
+
+def _row(dataset_id: str, item: packs.PackItem) -> dict[str, Any]:
+    return {
+        "dataset_id": dataset_id,
+        "n": item.n,
+        "name": item.name,
+        "sha256": item.sha256,
+        "media_type": item.media_type,
+        "offset": item.offset,
+        "bytes": item.bytes,
+        "label": item.label,
+        "caption": item.caption,
+        "facts": item.facts,
+    }

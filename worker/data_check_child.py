@@ -1,0 +1,56 @@
+"""The process that looks at uploads: no settings, no database, no network, only its folder. See worker/data_check.py.
+
+Reads one request (JSON) from stdin, writes a pack and report.json, and ends; parsers run nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from shared.packs import PackWriter
+from shared.parent import die_with
+from worker.checking.check import Check
+from worker.checking.confine import confine
+from worker.checking.protocol import CURRENT, OUR_DISK_IS_FULL, REPORT
+from worker.checking.refusal import Limits
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+# Manifest lines come on top of the data.
+MANIFEST_ROOM = 1 << 30
+
+
+def main() -> int:
+    request: dict[str, Any] = json.load(sys.stdin)
+    die_with(request["parent"])
+    work = Path(request["work"])
+    limits = Limits(data_bytes=request["data_bytes"])
+    sandbox = confine(
+        uploads=Path(request["uploads"]), work=work, file_bytes=limits.data_bytes + MANIFEST_ROOM
+    )
+    try:
+        report = {"problems": _problems(request, work, limits), "sandbox": sandbox}
+        (work / REPORT).write_text(json.dumps(report))
+    except OSError as error:
+        if error.errno in FULL:
+            return OUR_DISK_IS_FULL
+        raise
+    return 0
+
+
+def _problems(request: dict[str, Any], work: Path, limits: Limits) -> list[dict[str, str]]:
+    def note(name: str) -> None:
+        (work / CURRENT).write_text(name, encoding="utf-8")
+
+    uploads = [(file["name"], Path(file["path"])) for file in request["files"]]
+    with PackWriter(work) as writer:
+        problems = Check(writer, request["kind"], limits, note).run(uploads)
+        writer.finish()
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

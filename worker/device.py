@@ -1,0 +1,101 @@
+"""The device a runner owns: which one, how many threads, how fast. Torch only if a family brought it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+MEASURE_SECONDS = 0.1
+SIDE = 512
+
+
+def wants_cuda(name: str) -> bool:
+    """Whether this device setting means a GPU; asked before torch may be imported."""
+    return name.startswith("cuda") or (name == "auto" and Path("/dev/nvidiactl").exists())
+
+
+class Device:
+    """Made once, after the families are loaded."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.torch: ModuleType | None = sys.modules.get("torch")
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._current = 0
+        if name == "auto":
+            name = "cuda" if self.torch and self.torch.cuda.is_available() else "cpu"
+        self.name = name
+        self.here: Any = self.torch.device(name) if self.torch else name
+        self.cpu_capability = "none"
+        if self.torch:
+            self._prepare(self.torch)
+
+    def _prepare(self, torch: ModuleType) -> None:
+        torch.set_num_interop_threads(1)
+        self.cpu_capability = torch.backends.cpu.get_cpu_capability()
+        # the fastest convolution is not always the same one, and sums in another order
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        self.use_threads(self.threads)
+
+    def use_threads(self, count: int) -> None:
+        """The thread count changes results, so each training keeps the one it began with."""
+        if count != self._current and self.torch:
+            self.torch.set_num_threads(count)
+            self._current = count
+
+    def build(self) -> dict[str, Any]:
+        """What stands in results and checkpoints about how they were made."""
+        return {
+            "torch": self.torch.__version__ if self.torch else "",
+            "python": platform.python_version(),
+            "device": self.name,
+            "device_name": self._label(),
+            "cpu_capability": self.cpu_capability,
+            "threads": self.threads,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the runner says of itself when it greets."""
+        return self.build() | {
+            "memory_bytes": self._memory_bytes(),
+            "flops_per_second": self._flops_per_second(),
+        }
+
+    def free(self) -> None:
+        """Gives memory that nobody uses back to the device."""
+        if self.torch and self.name.startswith("cuda"):
+            self.torch.cuda.empty_cache()
+
+    def _label(self) -> str:
+        if self.torch and self.name.startswith("cuda"):
+            return str(self.torch.cuda.get_device_name(self.here))
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+        return platform.machine()
+
+    def _memory_bytes(self) -> int:
+        if self.torch and self.name.startswith("cuda"):
+            return int(self.torch.cuda.get_device_properties(self.here).total_memory)
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def _flops_per_second(self) -> float:
+        """By multiplying matrices for a tenth of a second; 0 without torch."""
+        torch = self.torch
+        if torch is None:
+            return 0.0
+        matrix = torch.ones(SIDE, SIDE, device=self.here)
+        product = matrix @ matrix  # the first one also loads libraries
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < MEASURE_SECONDS:
+            product = matrix @ matrix
+            count += 1
+            if count % 10 == 0:
+                product[0, 0].item()
+        product[0, 0].item()
+        return 2 * SIDE**3 * count / (time.perf_counter() - began)

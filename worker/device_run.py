@@ -1,0 +1,265 @@
+"""One run folder: what a job needs goes into `in`; what the runner leaves in `out` is opened safely."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.db import Database
+from shared.errors import BadData, NotFound
+from shared.models import Checkpoint, Dataset, Job, JobEvent, Model, Result
+from shared.storage import CHUNK, LocalStorage, sha256_of
+from worker import link
+from worker.held import Held
+
+log = logging.getLogger(__name__)
+
+MOST_SPLITS = 64
+
+
+class BadRow(BadData):
+    """The job's row makes no sense."""
+
+    code = "bad_row"
+
+
+class InputMissing(BadData):
+    """Something that the job needs is not there any more."""
+
+    code = "input_missing"
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """The rows that a job refers to, read in one go."""
+
+    dataset: Dataset | None
+    model: Model | None
+    checkpoints: list[Checkpoint]
+    splits: int  # parts of each batch; more after memory ran out
+
+
+class Fetcher:
+    """Prepares run folders; hashes each stored file once."""
+
+    def __init__(self, db: Database, storage: LocalStorage) -> None:
+        self._db = db
+        self._storage = storage
+        self._verified: dict[Path, tuple[int, int, str]] = {}
+
+    def prepare(self, held: Held) -> link.Start:
+        """Makes the folder and says what the runner is to do there. Raises BadData."""
+        job = held.job
+        shutil.rmtree(held.folder, ignore_errors=True)
+        inside = held.folder / "in"
+        inside.mkdir(parents=True)
+        (held.folder / "out").mkdir()
+        with self._db.reading() as session:
+            needs = _needs_of(session, job)
+        try:
+            return link.Start(
+                job=held.key,
+                kind=job.kind,  # type: ignore[arg-type]  # checked by the message
+                family=job.family,
+                family_version=job.family_version,
+                params=job.params,
+                seed=job.seed,
+                folder=str(held.folder),
+                inputs=self._inputs(job, inside),
+                dataset=self._dataset(needs.dataset, inside),
+                model=self._model(needs.model, inside),
+                checkpoint=self._checkpoint(held, needs.checkpoints, inside),
+                no_batch=job.no_batch,
+                resumable=held.is_training,
+                splits=needs.splits,
+            )
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise BadRow(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    def _dataset(self, row: Dataset | None, inside: Path) -> link.DatasetHere | None:
+        if row is None:
+            return None
+        folder = inside / "dataset"
+        folder.mkdir()
+        self._link(f"datasets/{row.id}/manifest.jsonl", folder / "manifest.jsonl", row.sha256)
+        self._link(f"datasets/{row.id}/data.bin", folder / "data.bin")
+        return link.DatasetHere(folder=str(folder), facts=row.facts)
+
+    def _model(self, row: Model | None, inside: Path) -> link.ModelHere | None:
+        if row is None:
+            return None
+        folder = inside / "model"
+        for name, facts in row.files.items():
+            self._link(f"{row.location}/{name}", folder / name, facts["sha256"])
+        return link.ModelHere(folder=str(folder), id=row.id, sha256=row.sha256, facts=row.facts)
+
+    def _inputs(self, job: Job, inside: Path) -> dict[str, str]:
+        """Items of datasets are ranges of a packed file, so they are copied."""
+        found = {}
+        if not isinstance(job.inputs, dict):
+            raise BadRow("inputs is no object")
+        for name, source in job.inputs.items():
+            target = inside / f"input-{name}"
+            digest = hashlib.sha256()
+            with self._open(source["location"]) as file, target.open("wb") as copy:
+                for chunk in _range(file, source.get("offset", 0), source.get("bytes")):
+                    digest.update(chunk)
+                    copy.write(chunk)
+            if digest.hexdigest() != source["sha256"]:
+                raise BadData(f"The input {name!r} is damaged in storage.")
+            found[name] = str(target)
+        return found
+
+    def _checkpoint(
+        self, held: Held, rows: list[Checkpoint], inside: Path
+    ) -> link.CheckpointHere | None:
+        """The newest that is whole. A damaged one is told in the job's log and forgotten."""
+        path = inside / "checkpoint.safetensors"
+        for row in rows:
+            try:
+                self._link(row.location, path, row.sha256)
+            except BadData as error:
+                log.warning("checkpoint %s: %s", row.location, error)
+                held.pending.say(f"The checkpoint at step {row.step} cannot be used: {error}")
+                self._forget(row)
+                continue
+            held.pending.say(f"Continues from the checkpoint at step {row.step}.")
+            return link.CheckpointHere(path=str(path), step=row.step)
+        return None
+
+    def _forget(self, row: Checkpoint) -> None:
+        with self._db.writing() as session:
+            stale = session.get(Checkpoint, row.id)
+            if stale is not None:
+                session.delete(stale)
+        self._storage.delete(row.location)
+
+    def _open(self, key: str) -> BinaryIO:
+        try:
+            return self._storage.open(key)
+        except NotFound:
+            raise InputMissing() from None
+
+    def _link(self, key: str, target: Path, sha256: str = "") -> None:
+        """Puts a stored file under `target` without copying it, where the file system can."""
+        source = self._storage.path_of(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if sha256:
+                self._verify(source, sha256)
+            try:
+                os.link(source, target)
+            except OSError:
+                shutil.copyfile(source, target)
+        except FileNotFoundError:
+            raise InputMissing() from None
+
+    def _verify(self, path: Path, sha256: str) -> None:
+        found = path.stat()
+        known = (found.st_size, found.st_mtime_ns, sha256)
+        if self._verified.get(path) == known:
+            return
+        if sha256_of(path) != sha256:
+            raise BadData(f"{path.name} is damaged in storage.")
+        self._verified[path] = known
+
+
+def _needs_of(session: Session, job: Job) -> _Needs:
+    model_id = job.model_id
+    if model_id is None and job.kind == "generate" and job.waits_for:
+        # the model of the training that it waited for
+        result = session.get(Result, job.waits_for)
+        model_id = result.model_id if result else None
+    model = session.get(Model, model_id) if model_id else None
+    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    if (model_id and model is None) or (job.dataset_id and dataset is None):
+        raise InputMissing()
+    return _Needs(
+        dataset, model, jobs.newest_checkpoints(session, job.id), _splits_of(session, job)
+    )
+
+
+def _splits_of(session: Session, job: Job) -> int:
+    """Twice as many parts for each time that the runner ran out of memory over it."""
+    if not job.strikes or job.kind != "train":
+        return 1
+    events = session.scalars(
+        select(JobEvent.data).where(JobEvent.job_id == job.id, JobEvent.type == "state")
+    )
+    times = sum(data.get("why") == "oom" for data in events)
+    return int(min(2**times, MOST_SPLITS))
+
+
+def _range(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
+    file.seek(offset)
+    while length is None or length > 0:
+        chunk = file.read(CHUNK if length is None else min(CHUNK, length))
+        if not chunk:
+            return
+        yield chunk
+        if length is not None:
+            length -= len(chunk)
+
+
+def open_output(folder: Path, name: str) -> BinaryIO:
+    """A regular file that the runner left in `out`, never what a symbolic link of its points to.
+
+    The runner owns every folder below the run's, so each is opened from its parent's handle.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for part in ("out", *name.split("/")[:-1]):
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(name.rsplit("/", maxsplit=1)[-1], flags, dir_fd=handle)
+    except OSError as error:
+        raise BadData(f"The runner named an output that is not there: {name}") from error
+    finally:
+        os.close(handle)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise BadData(f"The runner named an output that is no file: {name}")
+    return os.fdopen(file, "rb")
+
+
+def output_names(folder: Path, below: str) -> list[str]:
+    """Files under a folder in `out`, as names for open_output."""
+    out = folder / "out"
+    return sorted(
+        str(Path(base, file).relative_to(out))
+        for base, _, files in os.walk(out / below, followlinks=False)
+        for file in files
+    )
+
+
+def remove_run(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale_runs(folder: Path, is_held: Callable[[str], bool]) -> None:
+    """Run folders that an earlier life of this worker left."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not is_held(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def facts_of(files: dict[str, dict[str, Any]]) -> tuple[str, int]:
+    """(sha256 over the sorted names and hashes, bytes) of a model folder."""
+    lines = "".join(f"{name}\0{files[name]['sha256']}\n" for name in sorted(files))
+    size = sum(facts["bytes"] for facts in files.values())
+    return hashlib.sha256(lines.encode()).hexdigest(), size

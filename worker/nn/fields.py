@@ -1,0 +1,21 @@
+"""Fields of a family's parameters in one line each: bounds, title, description, and hints for the form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.params import Field
+
+
+def number(default, least, most, title, description, **hints) -> Any:
+    """A bounded number; hints: unit, advanced, widget."""
+    extra = {f"x-{name}": value for name, value in hints.items()}
+    return Field(
+        default, ge=least, le=most, title=title, description=description, json_schema_extra=extra
+    )
+
+
+def picture(title, description) -> Any:
+    """The id of a picture (an artifact, or an item of a dataset); empty unless one is given."""
+    extra: dict[str, Any] = {"x-ref": "image"}
+    return Field("", max_length=64, title=title, description=description, json_schema_extra=extra)

@@ -1,0 +1,51 @@
+"""What an attending model remembers of the tokens it has read: keys and values in rows that texts share in turn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHUNK = 64  # memory is read and written in whole chunks: sums then add up in one order
+
+
+def whole_chunks(tokens: int) -> int:
+    return -(-tokens // CHUNK) * CHUNK
+
+
+class Cache:
+    """Keys and values [layers, rows, heads, length, head size], allocated once."""
+
+    def __init__(
+        self, *, layers: int, rows: int, heads: int, length: int, head_size: int, like: Tensor
+    ) -> None:
+        self.rows, self.length = rows, whole_chunks(length)
+        shape = (layers, rows, heads, self.length, head_size)
+        # zeros: what is masked out has weight 0, and 0 times a stray NaN would be NaN
+        self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.values = torch.zeros_like(self.keys)
+
+    def copy_row(self, row: int, source: Cache, source_row: int) -> None:
+        self.keys[:, row] = source.keys[:, source_row]
+        self.values[:, row] = source.values[:, source_row]
+
+
+class Past:
+    """One forward pass over the leading rows of a cache: T new tokens from `starts` on, after what is there."""
+
+    def __init__(self, cache: Cache, starts: Tensor, tokens: int, span: int) -> None:
+        """starts (B,); `span` positions, a multiple of CHUNK, are looked at."""
+        self.cache, self.span = cache, span
+        self.row = torch.arange(len(starts), device=starts.device)[:, None]  # (B, 1)
+        self.positions = starts[:, None] + torch.arange(tokens, device=starts.device)  # (B, T)
+        seen = torch.arange(span, device=starts.device) <= self.positions[:, :, None]
+        self.mask = torch.zeros(seen.shape, device=starts.device).masked_fill(~seen, -torch.inf)
+        self.mask = self.mask[:, None]  # (B, 1, T, span)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # (B, H, T, D)
+        """Plain products: torch's fused attention gives a row other bits in other company."""
+        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        keys[self.row, :, self.positions] = k.transpose(1, 2)
+        values[self.row, :, self.positions] = v.transpose(1, 2)
+        rows = len(q)
+        scores = (q * q.shape[-1] ** -0.5) @ keys[:rows, :, : self.span].transpose(-1, -2)
+        return (scores + self.mask).softmax(-1) @ values[:rows, :, : self.span]

@@ -1,0 +1,67 @@
+"""This worker's row: who it is, what it can run, and that it lives."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from sqlalchemy.orm import Session
+
+from shared import catalog
+from shared.db import clock
+from shared.models import Worker
+from worker import link
+
+# Long before a version counts as gone.
+KEEP_ALIVE_SECONDS = 60.0
+
+
+def worker_id_of(name: str) -> str:
+    """The same for every life of one worker, different on another host; safe as a folder's name."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:30]
+    return f"{name}.{host}"[:64]
+
+
+class Presence:
+    def __init__(self, worker_id: str, kind: str) -> None:
+        self.worker_id = worker_id
+        self.versions: dict[str, int] = {}
+        self._kind = kind
+        self._hello: link.Hello | None = None
+        self._kept_alive = 0.0
+
+    def greet(self, hello: link.Hello) -> None:
+        """What the runner says that it can do."""
+        self._hello = hello
+        self.versions = {family["name"]: family["version"] for family in hello.families}
+
+    def announce(self, session: Session) -> None:
+        for announcement in self._hello.families if self._hello else ():
+            catalog.announce(session, announcement)
+
+    def write(self, session: Session, state: str) -> None:
+        """Renews the row; makes it first where it is missing."""
+        at = clock(session)
+        row = session.get(Worker, self.worker_id)
+        if row is None:
+            row = Worker(id=self.worker_id, kind=self._kind, families={}, facts={}, started_at=at)
+            session.add(row)
+        elif row.pid != os.getpid():
+            row.started_at = at
+        row.host, row.pid, row.state, row.heartbeat_at = (
+            socket.gethostname(),
+            os.getpid(),
+            state,
+            at,
+        )
+        if self._hello:
+            row.device, row.facts = self._hello.device, self._hello.facts
+            row.families = self.versions
+        if at - self._kept_alive > KEEP_ALIVE_SECONDS:
+            catalog.keep_alive(session, self.versions)
+            self._kept_alive = at
+
+    def drain_requested(self, session: Session) -> bool:
+        row = session.get(Worker, self.worker_id)
+        return row is not None and row.drain_requested_at is not None

@@ -1,0 +1,184 @@
+"""The two Celery tasks, which only nudge, and the thread of a cpu worker that runs short tasks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import short_tasks
+from shared.config import Settings
+from shared.db import Database
+from shared.log import job_id
+from shared.models import ShortTask
+from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
+from shared.storage import LocalStorage
+from worker.dataset_sweep import sweep_datasets
+from worker.presence import Presence
+from worker.sweep import sweep_files, sweep_rows
+
+log = logging.getLogger(__name__)
+
+# Long enough for the largest upload to be checked between two renewals.
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = 15.0
+EXIT_FAILED = 70
+
+Handler = Callable[[Settings, Database, LocalStorage, dict[str, Any]], None]
+
+
+def check_dataset(
+    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
+) -> None:
+    from worker.data_check import check_dataset as check
+
+    check(settings, db, storage, arguments["dataset_id"])
+
+
+def sweep(
+    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
+) -> None:
+    sweep_rows(db, storage)
+    sweep_datasets(settings, db, storage)
+    if arguments.get("files"):
+        sweep_files(settings, db, storage)
+
+
+HANDLERS: dict[str, Handler] = {"check_dataset": check_dataset, "sweep": sweep}
+
+
+def forget_wakeup(settings: Settings, name: str) -> None:
+    """Lets the next wake-up through; called before SQL is looked at, or that one would be lost."""
+    try:
+        redis_client(settings).delete(wake_key(settings, name))
+    except Exception as error:
+        # The key expires by itself, and we poll.
+        log.debug("wake-up key of %s not deleted: %s", name, error)
+
+
+class TaskRunner:
+    """The thread of a cpu worker's child: runs what is due, woken by Celery or by the clock."""
+
+    def __init__(self, settings: Settings, worker_id: str) -> None:
+        self._settings = settings
+        self._db = Database(settings.database, pool_size=2)
+        self._storage = LocalStorage(settings.storage)
+        self._presence = Presence(worker_id, "cpu")
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="short-tasks", daemon=True)
+        self._next_beat = 0.0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self, lane: str = "") -> None:
+        self._woken.set()
+
+    def stop(self, timeout: float) -> bool:
+        """Ends after the task that runs; one that takes longer is run again by someone else."""
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._beat("ready")
+                self.run_due()
+            except SQLAlchemyError as error:
+                log.warning("database: %s", str(error).splitlines()[0])
+            except Exception:
+                # A new child starts over; the task is due again when its lease ends.
+                log.critical("the task runner failed", exc_info=True)
+                os._exit(EXIT_FAILED)
+            self._woken.wait(self._settings.poll_seconds)
+            self._woken.clear()
+        self._goodbye()
+
+    def _goodbye(self) -> None:
+        self._next_beat = 0.0
+        try:
+            self._beat("gone")
+        except SQLAlchemyError as error:
+            log.warning("not signed off: %s", str(error).splitlines()[0])
+
+    def _beat(self, state: str) -> None:
+        if time.monotonic() < self._next_beat:
+            return
+        with self._db.writing() as session:
+            self._presence.write(session, state)
+            short_tasks.fail_worn_out(session)
+        self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
+
+    def run_due(self) -> None:
+        """Runs what is due, one after another."""
+        while not self._stopping.is_set() and (task := self._claim()):
+            self._run_task(task)
+
+    def _claim(self) -> ShortTask | None:
+        with self._db.reading() as session:
+            if not short_tasks.due_since(session, 0):
+                return None
+        with self._db.writing() as session:
+            return short_tasks.claim_due(session, LEASE_SECONDS)
+
+    def _run_task(self, task: ShortTask) -> None:
+        job_id.set(f"task:{task.id}")
+        try:
+            with _Renewal(self._db, task):
+                HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+        except Exception as error:
+            log.exception("short task %s failed", task.name)
+            text = f"{type(error).__name__}: {error}"
+            with self._db.writing() as session:
+                short_tasks.retry_or_fail(session, task, task.fence, text)
+        else:
+            with self._db.writing() as session:
+                short_tasks.finish(session, task, task.fence)
+        finally:
+            job_id.set("")
+
+
+class _Renewal:
+    """Renews the lease of a short task from a thread while the block runs."""
+
+    def __init__(self, db: Database, task: ShortTask) -> None:
+        self._db, self._task = db, task
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="renewal", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._over.wait(RENEW_SECONDS):
+            try:
+                with self._db.writing() as session:
+                    short_tasks.renew(session, self._task, self._task.fence, LEASE_SECONDS)
+            except Exception:
+                log.warning("lease of a short task not renewed", exc_info=True)
+
+
+def add_tasks(app: Any, settings: Settings, wake: Callable[[str], None]) -> None:
+    """Registers both tasks on a Celery app. `wake` is called in the child, and returns at once."""
+
+    @app.task(name=WAKE_TASK)  # type: ignore[untyped-decorator]
+    def woken(lane: str) -> None:
+        forget_wakeup(settings, lane)
+        wake(lane)
+
+    @app.task(name=RUN_DUE_TASK)  # type: ignore[untyped-decorator]
+    def run_due() -> None:
+        forget_wakeup(settings, TASKS_QUEUE)
+        wake("cpu")
