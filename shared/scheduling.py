@@ -139,7 +139,7 @@ def queue_position(session: Session, job: Job) -> int | None:
 
 def queue_positions(session: Session, mine: Sequence[Job]) -> dict[str, int]:
     """The places of one user's jobs, by id; those that do not wait have none."""
-    waiting = [job for job in mine if job.state == "queued"]
+    waiting = [job for job in mine if job.state == "queued" and job.paused_at is None]
     places: dict[str, int] = {}
     for lane in sorted({job.lane for job in waiting}):
         ids = [job.id for job in waiting if job.lane == lane]

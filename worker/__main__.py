@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 
 from shared.config import read_settings
 from shared.errors import AppError

@@ -42,6 +42,13 @@ class Device:
         torch.backends.cudnn.deterministic = True
         self.use_threads(self.threads)
 
+    def warm_up(self) -> None:
+        """torch's first optimizer step imports its compiler (1.5 s): paid here, before anybody waits."""
+        if self.torch:
+            weight = self.torch.zeros(2, device=self.here, requires_grad=True)
+            weight.sum().backward()
+            self.torch.optim.AdamW([weight]).step()
+
     def use_threads(self, count: int) -> None:
         """The thread count changes results, so each training keeps the one it began with."""
         if count != self._current and self.torch:

@@ -26,6 +26,7 @@ class Previews:
     def __init__(self, station: Station, training: Training) -> None:
         self._station = station
         self._training = training
+        self._note = station.stepping.note([training.job])
         self._drawn_step = 0
         self._due = 0.0
         self._rounds: deque[tuple[Any, int]] = deque()  # (params, index of its first picture)
@@ -54,6 +55,7 @@ class Previews:
 
     def turn(self) -> None:
         """One step of one preview's sampler."""
+        self._station.stepping.mark(self._note)  # if it dies of this, the training is to blame
         try:
             with self._station.inference():
                 self._draw()
@@ -62,6 +64,8 @@ class Previews:
             self._stop()
             name = type(error).__name__
             self._station.log(self._training.job, f"No more previews: {name}: {error}")
+        finally:
+            self._station.stepping.clear()
 
     def _draw(self) -> None:
         if not self._is_drawing:

@@ -251,6 +251,7 @@ def main(arguments: list[str]) -> int:
             return 2
         station = greet(ends, configure)
         die_with(parent)  # entering a namespace may have undone it
+        station.device.warm_up()
         return Runner(station).serve()
     except link.LinkClosed:
         return 0

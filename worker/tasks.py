@@ -101,6 +101,7 @@ class TaskRunner:
             self._woken.wait(self._settings.poll_seconds)
             self._woken.clear()
         self._goodbye()
+        self._db.dispose()
 
     def _goodbye(self) -> None:
         self._next_beat = 0.0

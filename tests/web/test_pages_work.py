@@ -180,11 +180,11 @@ def test_a_failed_job_says_why_in_words_and_with_its_code(mine, work, alice, stu
     job_id = work.training(alice)["id"]
     (job,) = work.claim()
     with studio.db.writing() as session:
-        fail(session, Lease(job.id, job.fence), "out_of_memory", "No room for a batch of 4,096.")
+        fail(session, Lease(job.id, job.fence), "oom", "No room for a batch of 4,096.")
     words = mine.page(f"/jobs/{job_id}").words
     assert "too little memory" in words
     assert "No room for a batch of 4,096." in words
-    assert "out_of_memory" in words
+    assert "oom" in words
 
 
 def test_text_results_are_shown_and_can_be_fetched(mine, things):

@@ -21,18 +21,26 @@ KINDS = {
 }
 # What each code of a failed job means to the person who asked for it.
 ERRORS = {
-    "deadline": "Its deadline passed.",
-    "parent_failed": "The job it waited for did not succeed.",
-    "version_gone": "No worker offers this version of the model family any more.",
-    "poison": "It brought its worker down three times, so it is not tried again.",
-    "out_of_memory": "The device has too little memory for it; a smaller batch size may help.",
-    "worker_lost": "The worker was lost.",
     "bad_data": "The data cannot be used for this.",
+    "deadline": "Its deadline passed.",
+    "family_missing": "The worker does not have this model family any more.",
+    "family_error": "The model family's own code failed.",
+    "input_missing": "Something that it needs is not there any more.",
+    "oom": "The device has too little memory for it; a smaller batch size may help.",
+    "parent_failed": "The job it waited for did not succeed.",
+    "poison": "It brought its worker down three times, so it is not tried again.",
+    "runner_deaf": "It did not answer for too long.",
+    "version_gone": "No worker offers this version of the model family any more.",
 }
+# Why a running job went back to the queue.
 WHYS = {
+    "database_away": "the database was away",
     "drain": "the worker was stopping",
+    "drained": "the worker was stopping",
+    "not_published": "its results could not be stored",
     "pause": "you paused it",
     "rotate": "somebody else's turn",
+    "runner_died": "the runner ended",
     "storage_full": "the disk was full",
     "worker_lost": "the worker was lost",
 }

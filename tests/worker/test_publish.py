@@ -1,0 +1,245 @@
+"""The publisher: files first, rows after, nothing visible twice, nothing left of a lost lease."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from shared import jobs, scheduling
+from shared.errors import StorageFull
+from shared.job_records import Lease
+from shared.models import Artifact, Job, Model, Result
+from tests.servers import wait_until
+from tests.work import Work
+from worker import endings, link
+from worker.held import Held, Phase
+from worker.publish import Closed, Publisher
+
+
+@pytest.fixture
+def work(settings, db):
+    return Work(settings, db)
+
+
+@pytest.fixture
+def publisher(work):
+    told = SimpleQueue()
+    made = Publisher(work.settings, work.db, work.storage, told.put)
+    made.told = told
+    yield made
+    made.finish(5)
+
+
+def claim(work, job_id) -> Held:
+    """The job as a supervisor holds it, with an empty run folder."""
+    offer = scheduling.Offer(
+        worker_id="w",
+        lanes=("interactive", "train"),
+        families={"sleep_steps": 1},
+        limit=1,
+        lease_seconds=60,
+    )
+    with work.db.writing() as session:
+        [job] = scheduling.claim(session, offer)
+    assert job.id == job_id
+    folder = work.settings.data / "runs" / "w" / f"{job.id}.{job.fence}"
+    (folder / "out").mkdir(parents=True)
+    return Held(job, Lease(job.id, job.fence), folder, phase=Phase.RUNNING)
+
+
+def output(held, index=0, data=b"hello") -> link.Output:
+    name = f"{index:04d}.txt"
+    (held.folder / "out" / name).write_bytes(data)
+    return link.Output(
+        job=held.key,
+        index=index,
+        role="output",
+        name=name,
+        file=name,
+        media_type="text/plain",
+        seed=1,
+    )
+
+
+def closed(publisher) -> Held:
+    message = publisher.told.get(timeout=20)
+    assert isinstance(message, Closed)
+    return message.held
+
+
+def rows(work, table):
+    with work.db.reading() as session:
+        return session.query(table).all()
+
+
+def keys(work, prefix="artifacts"):
+    return [key for key, _ in work.storage.keys(prefix)]
+
+
+def test_a_generation_is_published_with_its_files(work, publisher):
+    job = work.generate(count=2)
+    held = claim(work, job)
+    for index in range(2):
+        publisher.output(held, output(held, index))
+    publisher.succeed(held, link.Done(job=held.key, metrics={"items": 2}))
+    assert closed(publisher) is held
+    assert work.job(job).state == "succeeded"
+    found = rows(work, Artifact)
+    assert [row.index for row in found] == [0, 1]
+    assert work.storage.path_of(found[0].location).read_bytes() == b"hello"
+    assert not held.folder.exists()
+
+
+def test_a_model_folder_is_published_under_an_id_of_its_own(work, publisher):
+    held = claim(work, work.train())
+    folder = held.folder / "out" / "model"
+    (folder / "tokenizer").mkdir(parents=True)
+    (folder / "model.json").write_text("{}")
+    (folder / "tokenizer" / "vocab.json").write_text("[]")
+    made = link.ModelMade(folder="model", schema_={"type": "object"}, facts={"context": 8})
+    publisher.succeed(held, link.Done(job=held.key, model=made, metrics={"loss": 1.0}))
+    closed(publisher)
+    [model] = rows(work, Model)
+    assert sorted(model.files) == ["model.json", "tokenizer/vocab.json"]
+    assert model.facts == {"context": 8}
+    assert work.storage.path_of(f"{model.location}/tokenizer/vocab.json").read_bytes() == b"[]"
+
+
+def test_what_a_lost_lease_stored_is_deleted(work, publisher):
+    job = work.generate()
+    held = claim(work, job)
+    publisher.output(held, output(held))
+    wait_until(lambda: keys(work), what="the file")
+    with work.db.writing() as session:
+        jobs.give_back(session, held.lease, "test")
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    assert work.job(job).state == "queued"
+    assert not keys(work) and not rows(work, Artifact)
+
+
+def test_a_cancel_at_the_last_moment_wins_over_the_result(work, publisher):
+    job = work.generate()
+    held = claim(work, job)
+    publisher.output(held, output(held))
+    work.cancel(job)
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    assert work.job(job).state == "cancelled"
+    assert not keys(work) and not rows(work, Result)
+
+
+def test_a_full_disk_gives_the_job_back_without_a_strike(work, publisher, monkeypatch):
+    job = work.generate()
+    held = claim(work, job)
+
+    def full(*_):
+        raise StorageFull()
+
+    monkeypatch.setattr(work.storage, "put_stream", full)
+    publisher.output(held, output(held))
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    found = work.job(job)
+    assert (found.state, found.strikes) == ("queued", 0)
+    assert found.not_before > found.created_at
+
+
+@pytest.mark.parametrize("where", ["../../../secret", "link.txt", "pipe"])
+def test_only_a_regular_file_inside_the_run_is_published(work, publisher, where):
+    job = work.generate()
+    held = claim(work, job)
+    (work.settings.data / "secret").write_text("secret")
+    out = held.folder / "out"
+    (out / "link.txt").symlink_to(work.settings.data / "secret")
+    message = output(held).model_copy(update={"file": where})
+    publisher.output(held, message)
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    found = work.job(job)
+    assert (found.state, found.error_code) == ("failed", "bad_data")
+    assert not keys(work)
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(work, publisher, monkeypatch):
+    job = work.generate()
+    held = claim(work, job)
+    publisher.output(held, output(held))
+    wait_until(lambda: keys(work), what="the file")
+    real, failures = work.db.writing, []
+
+    @contextmanager
+    def answer_lost():
+        with real() as session:
+            yield session
+        if not failures:
+            failures.append(1)
+            raise OperationalError("COMMIT", {}, Exception("the connection was lost"))
+
+    monkeypatch.setattr(work.db, "writing", answer_lost)
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    assert failures
+    assert work.job(job).state == "succeeded"
+    assert len(rows(work, Result)) == 1 and len(keys(work)) == 1
+
+
+def test_a_commit_that_failed_is_made_again(work, publisher, monkeypatch):
+    job = work.generate()
+    held = claim(work, job)
+    publisher.output(held, output(held))
+    real, failures = work.db.writing, []
+
+    @contextmanager
+    def away_once():
+        if not failures:
+            failures.append(1)
+            raise OperationalError("BEGIN", {}, Exception("the server is away"))
+        with real() as session:
+            yield session
+
+    monkeypatch.setattr(work.db, "writing", away_once)
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    assert work.job(job).state == "succeeded" and failures
+
+
+def test_checkpoints_are_kept_to_a_number(work, publisher):
+    held = claim(work, work.train())
+    for step in (1, 2, 3):
+        (held.folder / "out" / "c").write_bytes(b"x" * step)
+        publisher.checkpoint(held, link.Checkpoint(job=held.key, step=step, file="c"))
+        wait_until(lambda s=step: work.job(held.job.id).checkpoint_step == s, what="the row")
+    publisher.close(held, endings.give_back(held, "drain"))
+    closed(publisher)
+    with work.db.reading() as session:
+        kept = [row.step for row in jobs.newest_checkpoints(session, held.job.id)]
+    assert kept == [3, 2]
+    assert len(keys(work, "checkpoints")) == 2
+
+
+def test_a_checkpoint_of_a_lost_lease_leaves_no_file(work, publisher):
+    held = claim(work, work.train())
+    with work.db.writing() as session:
+        jobs.give_back(session, held.lease, "test")
+    (held.folder / "out" / "c").write_bytes(b"x")
+    publisher.checkpoint(held, link.Checkpoint(job=held.key, step=5, file="c"))
+    publisher.forget(held)
+    closed(publisher)
+    assert not keys(work, "checkpoints")
+    assert work.job(held.job.id).checkpoint_step == 0
+
+
+def test_the_last_words_of_a_job_are_written_with_its_end(work, publisher):
+    held = claim(work, work.train())
+    held.pending.say("a last line")
+    held.pending.add(link.Progress(job=held.key, step=4, total=9))
+    publisher.close(held, endings.fail(held, "bad_data", "no good"))
+    closed(publisher)
+    with work.db.reading() as session:
+        job = session.get(Job, held.job.id)
+    assert (job.state, job.error_code, job.progress_step) == ("failed", "bad_data", 4)
+    assert "a last line" in work.log_of(job.id)

@@ -1,0 +1,136 @@
+"""The sweep: what nobody refers to goes, what anybody refers to stays."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from shared import jobs
+from shared.db import clock
+from shared.models import Checkpoint, IdempotencyKey, Job, Model, ShortTask
+from tests.work import Work
+from worker.sweep import DAY, sweep_files, sweep_rows
+
+OLD = time.time() - 2 * DAY
+
+
+@pytest.fixture
+def work(settings, db):
+    return Work(settings, db)
+
+
+def put(work, key, old=True):
+    work.storage.put_bytes(key, b"data")
+    if old:
+        os.utime(work.storage.path_of(key), (OLD, OLD))
+
+
+def names(work):
+    return {
+        key
+        for prefix in ("artifacts", "checkpoints", "models")
+        for key, _ in work.storage.keys(prefix)
+    }
+
+
+def test_an_old_file_without_a_row_goes_and_a_young_one_stays(work):
+    put(work, "artifacts/gone/1/0.txt")
+    put(work, "artifacts/young/1/0.txt", old=False)
+    assert sweep_files(work.settings, work.db, work.storage) == 1
+    assert names(work) == {"artifacts/young/1/0.txt"}
+
+
+def test_a_half_written_file_goes(work):
+    put(work, "artifacts/half/1/0.txt")
+    path = work.storage.path_of("artifacts/half/1/0.txt")
+    path.rename(path.with_name(".0.txt.partial"))
+    assert sweep_files(work.settings, work.db, work.storage) == 1
+    assert not names(work)
+
+
+def test_a_file_with_a_row_stays(work):
+    job = work.generate()
+    model = work.models["sleep_steps"]
+    put(work, f"models/{model}/model.json")
+    put(work, f"checkpoints/{job}/1/5.safetensors")
+    with work.db.writing() as session:
+        session.add(
+            Checkpoint(
+                job_id=job,
+                fence=1,
+                step=5,
+                location=f"checkpoints/{job}/1/5.safetensors",
+                sha256="",
+                bytes=4,
+                created_at=0.0,
+            )
+        )
+    assert sweep_files(work.settings, work.db, work.storage) == 0
+
+
+def test_a_deleted_model_stays_until_the_accepted_jobs_have_ended(work):
+    job = work.generate()
+    model = work.models["sleep_steps"]
+    put(work, f"models/{model}/model.json")
+    with work.db.writing() as session:
+        session.get(Model, model).deleted_at = 1.0
+    assert sweep_files(work.settings, work.db, work.storage) == 0
+    work.cancel(job)
+    assert sweep_files(work.settings, work.db, work.storage) == 1
+
+
+def test_rows_whose_time_is_over_go(work):
+    job = work.train()
+    work.cancel(job)
+    put(work, f"checkpoints/{job}/1/5.safetensors")
+    with work.db.writing() as session:
+        at = clock(session)
+        session.get(Job, job).finished_at = at - 2 * DAY
+        session.add(
+            Checkpoint(
+                job_id=job,
+                fence=1,
+                step=5,
+                location=f"checkpoints/{job}/1/5.safetensors",
+                sha256="",
+                bytes=4,
+                created_at=0.0,
+            )
+        )
+        for key, age in (("old", 2 * DAY), ("new", 0)):
+            session.add(
+                IdempotencyKey(
+                    user_id="u",
+                    key=key,
+                    body_sha256="",
+                    job_id="",
+                    response="",
+                    created_at=at - age,
+                )
+            )
+        session.add(
+            ShortTask(
+                name="sweep", arguments={}, state="done", created_at=at, finished_at=at - 2 * DAY
+            )
+        )
+    sweep_rows(work.db, work.storage)
+    with work.db.reading() as session:
+        assert [row.key for row in session.query(IdempotencyKey)] == ["new"]
+        assert not session.query(ShortTask).all()
+        assert not jobs.newest_checkpoints(session, job)
+    assert not names(work)
+
+
+def test_run_folders_nobody_holds_go(work):
+    job = work.train()
+    runs = work.settings.data / "runs" / "w"
+    for name in (f"{job}.1", "nobody.3", "tmp"):
+        (runs / name).mkdir(parents=True)
+        os.utime(runs / name, (OLD, OLD))
+    with work.db.writing() as session:
+        row = session.get(Job, job)
+        row.state, row.fence, row.owner, row.lease_until = "running", 1, "w", 9e9
+    sweep_files(work.settings, work.db, work.storage)
+    assert sorted(path.name for path in runs.iterdir()) == sorted([f"{job}.1", "tmp"])
