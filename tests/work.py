@@ -105,21 +105,21 @@ class Work:
         self.dataset_id = add_dataset(db, self.storage, self.user_id)
         self.models: dict[str, str] = {}
 
-    def train(self, family: str = "sleep_steps", user_id: str = "", **params) -> str:
-        return self._accept("train", family, params, "train", user_id, dataset_id=self.dataset_id)
+    def train(self, family: str = "sleep_steps", *, user_id="", version=1, **params) -> str:
+        more = {"family_version": version, "dataset_id": self.dataset_id}
+        return self._accept("train", family, params, "train", user_id, **more)
 
-    def generate(self, family: str = "sleep_steps", user_id: str = "", **params) -> str:
+    def generate(self, family: str = "sleep_steps", *, user_id="", waits_for=None, **params) -> str:
         if family not in self.models:
             self.models[family] = add_model(self.db, self.storage, self.user_id, family)
-        model = self.models[family]
-        return self._accept("generate", family, params, "interactive", user_id, model_id=model)
+        more = {"family_version": 1, "model_id": self.models[family], "waits_for": waits_for}
+        return self._accept("generate", family, params, "interactive", user_id, **more)
 
     def _accept(self, kind, family, params, lane, user_id, **more) -> str:
         new = NewJob(
             user_id=user_id or self.user_id,
             kind=kind,
             family=family,
-            family_version=1,
             params=params,
             seed=7,
             lane=lane,

@@ -1,4 +1,4 @@
-"""Jobs whose JSON cannot be read (a damaged database): they fail, so that the claim can go on."""
+"""Jobs whose JSON cannot be read (a damaged database): they fail, so that claims and the reaper go on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from shared import jobs
 from shared.db import lock_rows
 from shared.job_records import Lease
 from shared.models import Job
-from shared.scheduling import Offer
 
 log = logging.getLogger(__name__)
 
@@ -20,18 +19,18 @@ LOOKED_AT = 10_000
 MESSAGE = "Its parameters in the database cannot be read."
 
 
-def fail_broken(session: Session, offer: Offer) -> int:
-    """Fails every queued job with unreadable parameters; returns how many."""
+def fail_broken(session: Session, worker_id: str) -> int:
+    """Fails every job that has not ended and has unreadable parameters; returns how many."""
     if lock_rows(session):
         return 0  # PostgreSQL checks JSON when it is written
-    columns = [Job.params, Job.inputs]
+    texts = [cast(type_coerce(column, String), String) for column in (Job.params, Job.inputs)]
     rows = session.execute(
-        select(Job.id, Job.fence, *(cast(type_coerce(c, String), String) for c in columns))
-        .where(Job.state == "queued")
+        select(Job.id, Job.fence, Job.state, *texts)
+        .where(Job.state.in_(("queued", "running")))
         .limit(LOOKED_AT)
     ).all()
-    broken = [(row[0], row[1]) for row in rows if not all(map(_is_object, row[2:]))]
-    for job_id, fence in broken:
+    broken = [row for row in rows if not all(map(_is_object, row[3:]))]
+    for job_id, fence, state, *_ in broken:
         log.error("job %s: %s", job_id, MESSAGE)
         session.execute(
             update(Job)
@@ -39,9 +38,10 @@ def fail_broken(session: Session, offer: Offer) -> int:
             .values(params={}, inputs={})
             .execution_options(synchronize_session=False)
         )
-        job = jobs.start(session, Lease(job_id, fence), offer.worker_id, offer.lease_seconds)
-        if job is not None:
-            jobs.fail(session, Lease(job.id, job.fence), "bad_row", MESSAGE)
+        lease = Lease(job_id, fence)
+        if state == "queued" and (job := jobs.start(session, lease, worker_id, 1.0)):
+            lease = Lease(job.id, job.fence)
+        jobs.fail(session, lease, "bad_row", MESSAGE)
     return len(broken)
 
 

@@ -219,6 +219,8 @@ def open_output(folder: Path, name: str) -> BinaryIO:
 
     The runner owns every folder below the run's, so each is opened from its parent's handle.
     """
+    if {"", ".", ".."} & set(name.split("/")):
+        raise BadData(f"The runner named an output outside its folder: {name}")
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for part in ("out", *name.split("/")[:-1]):

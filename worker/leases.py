@@ -166,7 +166,7 @@ class Leases:
             # A row that cannot be read would end every claim: it fails, the others go on.
             log.exception("a job's row cannot be read")
             with self._db.writing() as session:
-                fail_broken(session, offer)
+                fail_broken(session, offer.worker_id)
             return []
         if claimed:
             failpoint("after_claim")

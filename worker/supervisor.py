@@ -67,13 +67,11 @@ class Supervisor:
         self._presence = Presence(worker_id, "device")
         self._leases = Leases(settings, db, self._presence)
         self._wakeups = Wakeups(settings)
-        self._upkeep = Upkeep(settings, db, self._wakeups)
+        self._upkeep = Upkeep(settings, db, self._wakeups, worker_id)
         self._publisher = Publisher(settings, db, storage, self._inbox.put)
         self._fetching = Fetching(Fetcher(db, storage), self._inbox.put)
         self._watch = RunnerWatch(settings, self._folder, self._hear)
         self._looked = self._next_look = 0.0
-        self._runner_counts = False
-        self._counted = time.monotonic()
         self._draining = False
         self._give_up_at = 0.0
         self._stopping = threading.Event()
@@ -158,7 +156,6 @@ class Supervisor:
 
     def _look(self, now: float) -> None:
         """One cheap read; writes only what is due."""
-        self._count_by_clock(now)
         room = self._watch.ready and not self._draining
         seen = self._leases.look(list(self._held.values()), room)
         for held, flags in seen.flags:
@@ -221,19 +218,10 @@ class Supervisor:
         self._look_soon()
 
     def _count(self, beat: link.Beat) -> None:
-        self._runner_counts = self._runner_counts or bool(beat.used)
         for key, seconds in beat.used.items():
             if held := self._held.get(key):
                 held.heard = True
                 held.used += seconds
-
-    def _count_by_clock(self, now: float) -> None:
-        """Where the runner does not say what each job used, they share the time equally."""
-        passed, self._counted = now - self._counted, now
-        working = self._working()
-        if not self._runner_counts:
-            for held in working:
-                held.used += passed / len(working)
 
     def _said_of(self, held: Held, message: Any) -> None:
         match message:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from shared import jobs, short_tasks
 from shared.config import Settings
 from shared.db import Database, clock
 from shared.queue import Wakeups
+from worker.broken_rows import fail_broken
+
+log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 FILES_SECONDS = 3600.0
@@ -14,8 +19,9 @@ LOST_WAKEUP_SECONDS = 2.0
 
 
 class Upkeep:
-    def __init__(self, settings: Settings, db: Database, wakeups: Wakeups) -> None:
+    def __init__(self, settings: Settings, db: Database, wakeups: Wakeups, worker_id: str) -> None:
         self._settings = settings
+        self._worker_id = worker_id
         self._db = db
         self._wakeups = wakeups
         self._next_reap = 0.0
@@ -26,12 +32,7 @@ class Upkeep:
         """Does what is due by the monotonic clock `now`."""
         if now >= self._next_reap:
             self._next_reap = now + self._settings.reap_seconds
-            with self._db.writing() as session:
-                jobs.reap(
-                    session,
-                    version_gone_seconds=self._settings.version_gone_seconds,
-                    backoff_seconds=self._settings.backoff_seconds,
-                )
+            self._reap()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self._order_sweeps()
@@ -41,6 +42,19 @@ class Upkeep:
                 lost = short_tasks.due_since(session, LOST_WAKEUP_SECONDS)
             if lost:
                 self._wakeups.tasks()
+
+    def _reap(self) -> None:
+        try:
+            with self._db.writing() as session:
+                jobs.reap(
+                    session,
+                    version_gone_seconds=self._settings.version_gone_seconds,
+                    backoff_seconds=self._settings.backoff_seconds,
+                )
+        except (ValueError, TypeError):
+            log.exception("a job's row cannot be read")
+            with self._db.writing() as session:
+                fail_broken(session, self._worker_id)
 
     def _order_sweeps(self) -> None:
         """Rows every minute, files every hour; the slot makes it one, however many workers ask."""

@@ -13,9 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from shared.errors import BadData
 from shared.params import check_rules, evaluate
 from tests.worker.families import packed
+from worker import link
 from worker.families import vae
 from worker.families.vae import VAE, GenerateParams, TrainParams
 from worker.family import Item
+from worker.nn.picture_sampler import chosen_label
 from worker.run import Run
 
 LABELS = ["lying", "standing"]
@@ -90,6 +92,7 @@ def test_any_size_comes_back_as_it_was(size, channels):
     mean, logvar = model.encode(x, label)
     assert mean.shape == logvar.shape == (2, 4)
     assert model.decode(mean, label).shape == x.shape
+    assert not any("BatchNorm" in type(part).__name__ for part in model.modules())
 
 
 def test_sizes_halve_down_to_four():
@@ -118,10 +121,6 @@ def test_the_kl_is_that_to_a_standard_normal():
     )
     _, kl = model.loss_parts(x, label, torch.zeros(3, 4))
     torch.testing.assert_close(kl, peer, atol=1e-5, rtol=1e-4)
-
-
-def test_there_is_no_batch_norm():
-    assert not any("BatchNorm" in type(part).__name__ for part in small_model().modules())
 
 
 # Training
@@ -263,18 +262,14 @@ def test_a_reconstruction_is_near_its_picture_whatever_the_seed(learnt, pictures
 
 
 def test_further_reconstructions_vary(learnt, pictures):
-    first, second = made(
-        learnt[0],
-        *(item(9, index, mode="reconstruct", inputs=pictures, temperature=2.0) for index in (0, 1)),
-    )
+    wanted = {"mode": "reconstruct", "inputs": pictures, "temperature": 2.0}
+    first, second = made(learnt[0], *(item(9, index, **wanted) for index in (0, 1)))
     assert first.data != second.data
 
 
 def test_a_blend_goes_from_one_picture_to_the_other(learnt, pictures):
-    steps = made(
-        learnt[0],
-        *(item(n, n, mode="interpolate", count=5, inputs=pictures) for n in range(5)),
-    )
+    items = [item(n, n, mode="interpolate", count=5, inputs=pictures) for n in range(5)]
+    steps = made(learnt[0], *items)
     ends = [
         made(learnt[0], item(mode="reconstruct", inputs={"image_a": pictures[name]}))[0]
         for name in ("image_a", "image_b")
@@ -292,16 +287,12 @@ def test_a_blend_keeps_to_the_great_circle():
 
 
 def test_temperature_zero_draws_the_same_picture_for_every_seed(learnt):
-    one, other = made(
-        learnt[0],
-        *(item(seed, class_label="lying", temperature=0.0) for seed in (1, 2)),
-    )
+    items = [item(seed, class_label="lying", temperature=0.0) for seed in (1, 2)]
+    one, other = made(learnt[0], *items)
     assert one.data == other.data
 
 
 def test_without_a_class_each_sample_draws_its_own(learnt):
-    from worker.nn.picture_sampler import chosen_label
-
     drawn = {int(chosen_label(item(seed), LABELS)) for seed in range(20)}
     assert drawn == {0, 1}
 
@@ -383,3 +374,27 @@ def test_its_folder_loads_with_the_hub_mixin(learnt, tmp_path):
     assert torch.equal(model.decode(z, label), learnt[0].decode(z, label))
     card = (tmp_path / "README.md").read_text()
     assert "from_pretrained" in card and "{" not in card
+
+
+# In the runner
+
+
+def test_a_runner_trains_it_draws_previews_and_blends(start_runner, pictures):
+    runner = start_runner(["vae"])
+    folder = runner.folder / "data"  # it may read nothing elsewhere
+    data = packed.pictures(folder, packed.stripes(20, 8, 8))
+    here = link.DatasetHere(folder=str(folder), facts=data.facts)
+    runner.start("t.1", "train", "vae", {**SMALL, "steps": 5}, dataset=here)
+    done = runner.end_of("t.1")
+    assert done.type == "done", done
+    assert done.model.schema_["properties"]["class_label"]["enum"] == ["", *LABELS]
+    assert [p.media_type for p in runner.said("preview", "t.1")] == ["image/png"] * 8
+    params = {"mode": "interpolate", "count": 3, "image_a": "a", "image_b": "b"}
+    inputs = {name: str(path.rename(folder / name)) for name, path in pictures.items()}
+    runner.generate("g.1", "vae", params, runner.model_of("t.1"), inputs=inputs)
+    assert runner.end_of("g.1").type == "done"
+    outputs = runner.said("output", "g.1")
+    assert sorted(output.index for output in outputs) == [0, 1, 2]
+    for output in outputs:
+        with Image.open(runner.out("g.1") / output.file) as picture:
+            assert picture.size == (8, 8) and "AIGC" in picture.info

@@ -1,0 +1,136 @@
+"""Run folders: what a job needs is fetched, verified, and nothing else is reachable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.errors import BadData
+from shared.job_records import Lease
+from shared.models import Checkpoint, Job, Model
+from tests.work import TEXTS, Work
+from worker.device_run import BadRow, Fetcher, InputMissing, open_output, remove_stale_runs
+from worker.held import Held
+
+
+@pytest.fixture
+def work(settings, db):
+    return Work(settings, db)
+
+
+@pytest.fixture
+def fetcher(work):
+    return Fetcher(work.db, work.storage)
+
+
+def held(work, job_id, **changes) -> Held:
+    with work.db.writing() as session:
+        job = session.get(Job, job_id)
+        for name, value in changes.items():
+            setattr(job, name, value)
+    return Held(job, Lease(job_id, 1), work.settings.data / "runs" / "w" / f"{job_id}.1")
+
+
+def test_a_training_gets_its_dataset(work, fetcher):
+    start = fetcher.prepare(held(work, work.train(steps=3)))
+    folder = Path(start.dataset.folder)
+    assert (folder / "data.bin").read_text() == "".join(TEXTS)
+    first = json.loads((folder / "manifest.jsonl").read_text().splitlines()[0])
+    assert first["bytes"] == len(TEXTS[0])
+    assert start.dataset.facts["items"] == len(TEXTS)
+    assert start.resumable and start.checkpoint is None and start.params == {"steps": 3}
+
+
+def test_a_generation_gets_its_model(work, fetcher):
+    start = fetcher.prepare(held(work, work.generate()))
+    assert json.loads((Path(start.model.folder) / "model.json").read_text())["value"] == 1.5
+    assert start.model.id == work.models["sleep_steps"]
+
+
+def test_a_damaged_file_is_refused(work, fetcher):
+    job = work.generate()
+    path = work.storage.path_of(f"models/{work.models['sleep_steps']}/model.json")
+    path.write_bytes(b"{}")
+    with pytest.raises(BadData, match="damaged"):
+        fetcher.prepare(held(work, job))
+
+
+def test_a_missing_model_is_named_so(work, fetcher):
+    job = work.generate()
+    work.storage.delete(f"models/{work.models['sleep_steps']}")
+    with pytest.raises(InputMissing):
+        fetcher.prepare(held(work, job))
+    with work.db.writing() as session:
+        session.delete(session.get(Model, work.models["sleep_steps"]))
+    with pytest.raises(InputMissing):
+        fetcher.prepare(held(work, job))
+
+
+def test_an_input_is_the_range_of_a_packed_file(work, fetcher):
+    text = TEXTS[1].encode()
+    source = {
+        "location": f"datasets/{work.dataset_id}/data.bin",
+        "offset": len(TEXTS[0]),
+        "bytes": len(text),
+        "sha256": hashlib.sha256(text).hexdigest(),
+    }
+    start = fetcher.prepare(held(work, work.generate(), inputs={"prompt": source}))
+    assert Path(start.inputs["prompt"]).read_bytes() == text
+    wrong = {"prompt": source | {"offset": 0}}
+    with pytest.raises(BadData, match="damaged"):
+        fetcher.prepare(held(work, work.generate(), inputs=wrong))
+
+
+def test_a_row_that_makes_no_sense_is_a_bad_row(work, fetcher):
+    with pytest.raises(BadRow):
+        fetcher.prepare(held(work, work.train(), kind="dance"))
+
+
+def test_the_newest_whole_checkpoint_is_taken(work, fetcher):
+    job = work.train()
+    with work.db.writing() as session:
+        for step, data in ((1, b"one"), (2, b"two"), (3, b"three")):
+            key = f"checkpoints/{job}/1/{step}.safetensors"
+            sha256, size = work.storage.put_bytes(key, data)
+            session.add(
+                Checkpoint(
+                    job_id=job,
+                    fence=1,
+                    step=step,
+                    location=key,
+                    sha256=sha256 if step < 3 else "0" * 64,
+                    bytes=size,
+                    created_at=0.0,
+                )
+            )
+    mine = held(work, job)
+    start = fetcher.prepare(mine)
+    assert start.checkpoint.step == 2
+    assert Path(start.checkpoint.path).read_bytes() == b"two"
+    assert "step 3 cannot be used" in mine.pending.take().log
+    assert not work.storage.path_of(f"checkpoints/{job}/1/3.safetensors").exists()
+
+
+def test_an_output_is_opened_without_following_links(tmp_path):
+    out = tmp_path / "run" / "out"
+    out.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (out / "good").write_text("good")
+    (out / "link").symlink_to(tmp_path / "secret")
+    (out / "folder").symlink_to(tmp_path)
+    with open_output(tmp_path / "run", "good") as file:
+        assert file.read() == b"good"
+    for name in ("link", "folder/secret", "../../secret", "nothing", "."):
+        with pytest.raises(BadData):
+            open_output(tmp_path / "run", name)
+
+
+def test_stale_runs_go_and_held_ones_stay(tmp_path):
+    for name in ("a.1", "b.2", "tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "stepping").touch()
+    remove_stale_runs(tmp_path, {"a.1"}.__contains__)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.1", "stepping"]

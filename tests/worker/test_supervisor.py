@@ -1,0 +1,116 @@
+"""A real worker, from an accepted row to published files, and what it says of itself meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from shared.models import Artifact, FamilyRow, JobEvent, MetricPoint, Model, Result, Worker
+from tests import oracle
+from tests.servers import wait_until
+from tests.work import FAMILIES, Work, WorkerProcess
+
+
+@pytest.fixture
+def work(make_settings, database_url, db, valkey):
+    settings = make_settings(
+        database_url=database_url,
+        redis_url=valkey.url,
+        family_path=str(FAMILIES),
+        families="sleep_steps",
+    )
+    return Work(settings, db)
+
+
+@pytest.fixture
+def worker(work):
+    started = WorkerProcess(work.settings)
+    yield started
+    started.end()
+
+
+def rows(work, table, **where):
+    with work.db.reading() as session:
+        return session.query(table).filter_by(**where).all()
+
+
+def test_a_training_becomes_a_model_and_the_model_generates(work, worker):
+    training = work.train(steps=40, step_seconds=0.05, validate_every=5)
+    found = work.wait(training, "succeeded")
+    assert found.progress_step == found.progress_total == 40
+    assert found.device_seconds > 0 and found.charged_seconds == found.device_seconds
+    [model] = rows(work, Model, job_id=training)
+    assert model.dataset_id == work.dataset_id and "model.json" in model.files
+    [result] = rows(work, Result, job_id=training)
+    assert result.model_id == model.id and result.build
+    points = [point for row in rows(work, MetricPoint, job_id=training) for point in row.points]
+    assert points[-1][0] == 40 and "value" in points[-1][2]
+    assert "sleeping 40 times" in work.log_of(training)
+
+    work.models["sleep_steps"] = model.id
+    generation = work.generate(count=3, word="hello")
+    assert work.wait(generation).state == "succeeded"
+    made = rows(work, Artifact, job_id=generation, role="output")
+    assert sorted(row.index for row in made) == [0, 1, 2]
+    for row in made:
+        data = work.storage.path_of(row.location).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row.sha256
+        assert f"hello {row.index} {row.seed}".encode() in data
+        assert row.label
+    worker.look()
+    worker.term()
+    assert worker.wait() == 0
+    worker.assert_nothing_left()
+    oracle.check(work)
+    assert not list((work.settings.data / "runs").glob("*/*.*/out"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_worker_announces_itself_and_its_families(work, worker):
+    wait_until(lambda: [row.state for row in rows(work, Worker)] == ["ready"], what="the worker")
+    [row] = rows(work, Worker)
+    assert row.families == {"sleep_steps": 1}
+    assert row.kind == "device" and row.device and row.facts
+    [family] = rows(work, FamilyRow)
+    assert family.announcement["title"] == "Sleeper"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_text_is_streamed_as_events_while_it_grows(work, worker):
+    job = work.generate(steps=60, step_seconds=0.05)
+    work.wait(job, "succeeded")
+    texts = [e.data["text"] for e in rows(work, JobEvent, job_id=job, type="preview")]
+    assert texts and texts == sorted(texts, key=len)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_of_a_version_the_worker_lacks_is_left_for_others(work, worker):
+    wait_until(lambda: [row.state for row in rows(work, Worker)] == ["ready"], what="the worker")
+    other = work.train(version=2)
+    assert work.wait(work.train(steps=2)).state == "succeeded"
+    assert (work.job(other).state, work.job(other).attempt) == ("queued", 0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_generation_that_waits_for_a_training_uses_its_model(work, worker):
+    training = work.train(steps=5)
+    work.models["sleep_steps"] = None
+    generation = work.generate(waits_for=training)
+    assert work.wait(generation).state == "succeeded"
+    [artifact] = rows(work, Artifact, job_id=generation, role="output")
+    [model] = rows(work, Model, job_id=training)
+    value = json.loads(work.storage.path_of(f"{model.location}/model.json").read_text())["value"]
+    assert repr(value) in work.storage.path_of(artifact.location).read_text()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_two_workers_share_a_queue_and_run_each_job_once(work, worker):
+    second = WorkerProcess(work.settings, "device-1")
+    try:
+        jobs = [work.generate(count=1, steps=5) for _ in range(30)]
+        found = [work.wait(job, seconds=60) for job in jobs]
+        assert {(job.state, job.attempt) for job in found} == {("succeeded", 1)}
+    finally:
+        second.end()
