@@ -11,8 +11,11 @@ KEY = $(shell cat pyproject.toml constraints.txt Makefile | cksum) $(TORCH)
 STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CHECKED := atelier_client migrations shared tests web worker
-# what takes a real server, a real worker or a training belongs to `make test`
-SLOW_TESTS := tests/faults tests/bench tests/browser tests/worker/families tests/web/test_up.py
+# those that need no worker, no device and no PostgreSQL, and are over in half a minute
+FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/worker/data \
+	$(addprefix tests/web/test_,forms.py jobs_api.py children.py data_folder.py devices.py) \
+	$(addprefix tests/worker/test_,labels.py link.py run.py)
+FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py $(FAST_TESTS)
 
 .PHONY: help install demo up check lint test format migration
 .DEFAULT_GOAL := help
@@ -43,7 +46,7 @@ up: install  ## start everything and stay in the foreground; Ctrl-C drains (ARGS
 	@exec $(BIN)/atelier up $(ARGS)
 
 check: lint  ## formatting, lint, imports, types, the fast tests: under a minute
-	@$(BIN)/python -m pytest -q --no-header $(addprefix --ignore=,$(SLOW_TESTS))
+	@$(BIN)/python -m pytest -q --no-header $(FAST)
 
 lint: install
 	@$(BIN)/ruff format --check --quiet $(CHECKED)

@@ -64,7 +64,12 @@ class Database:
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self._writer = threading.Lock()
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20}
+        # an error's text goes to the log, where prompts and hashes of secrets have no place
+        options: dict[str, Any] = {
+            "pool_size": pool_size,
+            "max_overflow": 20,
+            "hide_parameters": True,
+        }
         if self.is_sqlite:
             options["connect_args"] = {
                 "timeout": BUSY_MILLISECONDS / 1000,

@@ -70,7 +70,8 @@ def accept(session: Session, new: NewJob) -> Job:
     """Makes the row of a job, queued. Raises QuotaExceeded."""
     quota = select(Quota).where(Quota.user_id == new.user_id)
     limits = session.scalar(quota.with_for_update() if lock_rows(session) else quota)
-    most = limits.max_queued_jobs if limits and limits.max_queued_jobs else new.max_queued_jobs
+    most = limits.max_queued_jobs if limits else None
+    most = new.max_queued_jobs if most is None else most
     queued = session.scalar(
         select(func.count()).where(Job.user_id == new.user_id, Job.state == "queued")
     )
@@ -173,6 +174,8 @@ def start(session: Session, lease: Lease, worker_id: str, lease_seconds: float) 
         Job.cancel_requested_at.is_(None),
         source="queued",
     )
+    if job and job.kind == "generate" and job.waits_for and not job.model_id:
+        outputs.take_model_of_parent(session, job)
     if job:
         prepaid = shares.prepaid(job.estimate_seconds)
         job.charged_seconds += prepaid

@@ -93,6 +93,17 @@ def record_outcome(
     session.flush()
 
 
+def take_model_of_parent(session: Session, job: Job) -> None:
+    """A generation that waited for a training uses its model, and says so from its start on."""
+    made = session.execute(
+        select(Model.id, Model.sha256)
+        .join(Result, Result.model_id == Model.id)
+        .where(Result.job_id == job.waits_for)
+    ).one_or_none()
+    if made:
+        job.model_id, job.model_sha256 = made
+
+
 def newest_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
     """The checkpoints of a job, the farthest first; of equal steps the latest attempt's first."""
     return list(
@@ -107,6 +118,7 @@ def newest_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
 def _add_artifacts(session: Session, job: Job, rows: list[Artifact], at: float) -> None:
     for row in rows:
         row.user_id, row.created_at = job.user_id, at
+        row.deleted_at = job.deleted_at  # a preview may arrive after its job was deleted
         session.add(row)
     session.flush()
 

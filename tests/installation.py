@@ -40,6 +40,7 @@ class Installation:
         }
         self.process: subprocess.Popen | None = None
         self.ready_seconds = 0.0
+        self._clients: list[Client] = []
 
     def atelier(self, *arguments: str) -> str:
         """Runs one command of the command line; its output."""
@@ -73,7 +74,9 @@ class Installation:
         return False
 
     def user(self, name: str = "ann") -> Client:
-        return Client(self.url, self.atelier("user", "create", name).splitlines()[-1])
+        client = Client(self.url, self.atelier("user", "create", name).splitlines()[-1])
+        self._clients.append(client)
+        return client
 
     def families(self, client: Client, *names: str) -> None:
         """Waits until a live worker offers these families."""
@@ -116,6 +119,8 @@ class Installation:
         return self
 
     def __exit__(self, *error: object) -> None:
+        for client in self._clients:
+            client.close()
         if self.process is not None:
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -34,9 +34,8 @@ def init_app(app: Flask) -> None:
 def answer(error: AppError) -> ResponseReturnValue:
     if for_browser():
         return _page(error)
-    response = Response(
-        json.dumps(problem(error), ensure_ascii=False), error.status, mimetype=PROBLEM_JSON
-    )
+    # escaped: a pointer may name a field that holds half a character
+    response = Response(json.dumps(problem(error)), error.status, mimetype=PROBLEM_JSON)
     response.headers.update(error.headers)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = 'Bearer realm="atelier"'
@@ -80,7 +79,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error
     if isinstance(error, InternalServerError) and error.original_exception:
-        return _unknown_error(error.original_exception)
+        return _database_error(error.original_exception)
     known = {404: NotFound, 413: TooLarge}.get(error.code)
     raised: AppError = known() if known else _named(error)
     # what werkzeug itself adds, like Allow and Retry-After
@@ -98,8 +97,8 @@ def _named(error: HTTPException) -> AppError:
     return raised
 
 
-def _database_error(error: Exception) -> ResponseReturnValue:
-    """The database is away, restarting, or another writer held SQLite's lock for too long."""
+def _database_error(error: BaseException) -> ResponseReturnValue:
+    """503 if the database is away, restarting, or another writer held SQLite's lock for too long."""
     away = isinstance(error, (OperationalError, PoolTimeout)) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )

@@ -46,10 +46,11 @@ class Feed:
             self._slots.release()
 
     def wait(self, job_id: str, seen: int, seconds: float) -> bool:
-        """True as soon as the job's version is not `seen`; False when the time is over."""
+        """True as soon as the job's version is beyond `seen`; False when the time is over."""
         until = time.monotonic() + seconds
         with self._watching(job_id), self._changed:
-            while self._versions.get(job_id, seen) == seen and not self.closed.is_set():
+            # what the thread read may be older than `seen`, and versions only grow
+            while self._versions.get(job_id, seen) <= seen and not self.closed.is_set():
                 left = until - time.monotonic()
                 if left <= 0:
                     return False

@@ -15,6 +15,7 @@ from shared.errors import BadRequest, InvalidInput
 from shared.params import text_problems
 
 LONGEST_NUMBER = 400
+MOST_LEVELS = 20  # of lists and objects in each other
 LARGEST_SEED = 2**53
 DAY = 86_400
 
@@ -91,7 +92,7 @@ class TokenRequest(Strict):
 def parse_json(data: bytes) -> Any:
     """Strict JSON: UTF-8, no NaN or Infinity, no number out of range, no name twice, no bottomless nesting."""
     try:
-        return json.loads(
+        parsed = json.loads(
             data.decode("utf-8"),
             parse_constant=_refuse_constant,
             parse_float=_float,
@@ -106,6 +107,18 @@ def parse_json(data: bytes) -> Any:
         raise BadRequest(
             f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
+    if _is_deeper_than(MOST_LEVELS, parsed):
+        # what looks at it later goes down by recursion
+        raise BadRequest("The body is nested too deeply.")
+    return parsed
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    parts = [value]
+    for _ in range(levels):
+        inside = [part for part in parts if isinstance(part, (dict, list))]
+        parts = [p for part in inside for p in (part.values() if isinstance(part, dict) else part)]
+    return bool(parts)
 
 
 def _refuse_constant(name: str) -> NoReturn:

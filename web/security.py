@@ -15,7 +15,7 @@ from flask import Flask, Response, current_app, g, request, session
 from flask_wtf.csrf import CSRFProtect
 
 from shared.config import Settings
-from shared.errors import BadRequest, BadSettings, Forbidden, NotSignedIn
+from shared.errors import BadRequest, BadSettings, Forbidden, NotFound, NotSignedIn
 from shared.log import request_id
 from shared.models import User
 from web.services import tokens
@@ -159,6 +159,7 @@ def _begin() -> None:
     g.request_id = secrets.token_hex(8)
     request_id.set(g.request_id)
     _check_host()
+    _check_address()
 
 
 def _guard() -> None:
@@ -216,6 +217,14 @@ def _check_host() -> None:
         known = not _is_loopback(settings.host)
     if not known:
         raise BadRequest("This server does not answer to that Host; see ATELIER_PUBLIC_URL.")
+
+
+def _check_address() -> None:
+    """No id and no filter holds a NUL, and PostgreSQL takes none."""
+    if "\0" in request.path:
+        raise NotFound()
+    if any("\0" in value for value in request.args.values()):
+        raise BadRequest("The address holds a NUL character.")
 
 
 def _host_of(netloc: str) -> str:

@@ -89,7 +89,7 @@ def test_an_upload_is_accepted_for_checking(alice, studio):
         "items": 0,
         "bytes": 8,
         "sha256": None,
-        "problems": {"files": []},
+        "problems": [],
         "visibility": "private",
         "mine": True,
         "source": "upload",

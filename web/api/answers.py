@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar
 
 from flask import Response, request
@@ -12,6 +13,7 @@ from shared.errors import BadRequest, InvalidInput
 from web.requests import check, read_body
 from web.security import WrongMediaType
 
+WHOLE = re.compile(r"[0-9]{1,18}")
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -44,7 +46,7 @@ def number(name: str, default: int, least: int, most: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:19]) <= most:
+    if not WHOLE.fullmatch(text) or not least <= int(text) <= most:
         message = f"must be a whole number from {least} to {most}"
         raise InvalidInput(errors=[{"pointer": f"/{name}", "message": message}])
     return int(text)

@@ -74,7 +74,7 @@ def items(dataset_id: str) -> Response:
     return answer(datasets.list_items(studio(), current_user(), dataset_id, after, limit))
 
 
-@bp.get("/<dataset_id>/items/<int:n>/content")
+@bp.get("/<dataset_id>/items/<int(max=2147483647):n>/content")
 def item_content(dataset_id: str, n: int) -> Response:
     item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
     in_place = flag("inline") and item["media_type"] in SHOWN_IN_PLACE

@@ -7,11 +7,13 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from shared.db import lock_rows
 from shared.errors import NotFound
 from shared.models import Artifact, Dataset, Job, Model, User
 
 Owned = TypeVar("Owned", Job, Artifact)
 Shareable = TypeVar("Shareable", Dataset, Model)
+Held = TypeVar("Held", Artifact, Dataset, Model)
 
 
 def own(session: Session, table: type[Owned], row_id: str, user: User) -> Owned:
@@ -46,3 +48,15 @@ def own_shareable(session: Session, table: type[Shareable], row_id: str, user: U
     if row.user_id != user.id:
         raise NotFound()
     return row
+
+
+def hold(session: Session, table: type[Held], row_id: str, *, to_delete: bool = False) -> None:
+    """Until this transaction ends nobody deletes the row; held to delete it, nobody else holds it either.
+
+    Between the two a job is never accepted for what is just being deleted. Raises NotFound if that has happened.
+    """
+    if not lock_rows(session):
+        return  # writing() holds SQLite's one lock
+    query = select(table.id).where(table.id == row_id, table.deleted_at.is_(None))
+    if session.scalar(query.with_for_update(read=not to_delete)) is None:
+        raise NotFound()

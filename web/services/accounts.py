@@ -159,7 +159,8 @@ def sign_in(studio: Studio, name: str, password: str, address: str, agent: str =
     """
     studio.throttle.check(name, address)
     with studio.db.reading() as session:
-        user = session.scalar(select(User).where(User.name == name, User.active))
+        query = select(User).where(User.name == name, User.active)
+        user = None if text_problems(name) else session.scalar(query)
     stored = user.password_hash if user else ""
     fits = _fits(stored or _hash_of_nothing(), password)
     if user is None or not stored or not fits:

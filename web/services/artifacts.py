@@ -87,6 +87,7 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
     """Raises InUse while an accepted job reads it; by force it is hidden, and its bytes go with the sweep."""
     with studio.db.writing() as session:
         row = access.own(session, Artifact, artifact_id, user)
+        access.hold(session, Artifact, row.id, to_delete=True)
         readers = _readers(session, row)
         if readers and not force:
             raise InUse("Accepted jobs read this.", dependents=readers)
@@ -99,7 +100,10 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
             .execution_options(synchronize_session=False)
         )
     if not readers:
-        studio.storage.delete(row.location)
+        try:
+            studio.storage.delete(row.location)
+        except OSError as error:
+            log.warning("a deleted artifact's file is left to the sweep: %s", error.strerror)
 
 
 def _readers(session: Session, row: Artifact) -> list[dict[str, str]]:

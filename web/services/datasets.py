@@ -230,7 +230,7 @@ def dataset_shape(row: Dataset, mine: bool) -> Shape:
         "items": row.item_count or 0,
         "bytes": row.bytes or 0,
         "sha256": row.sha256 or None,
-        "problems": row.problems or datasets.problems_shape([]),
+        "problems": (row.problems or {}).get("files", []),
         "visibility": row.visibility or "private",
         "mine": mine,
         "source": row.source,
@@ -271,6 +271,7 @@ def delete_dataset(studio: Studio, user: User, dataset_id: str, force: bool = Fa
     """Raises InUse with what depends on it; by force it is hidden, and jobs already accepted keep its bytes."""
     with studio.db.writing() as session:
         row = access.own_shareable(session, Dataset, dataset_id, user)
+        access.hold(session, Dataset, row.id, to_delete=True)
         jobs = datasets.accepted_jobs(session, row.id)
         models = datasets.trained_models(session, row.id)
         if (jobs or models) and not force:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, Field
 from sqlalchemy import ColumnElement, or_, select
 
+from shared.jobs import STATES
 from shared.models import Job, User
 from web.requests import Ref, Strict
 from web.services import shown
 from web.services.studio import Studio
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-
 
 def _number(text: str) -> str:
     if not 1 <= int(text) <= 200:
         raise ValueError("must be from 1 to 200")
+    return text
+
+
+def _states(text: str) -> str:
+    if strange := set(text.split(",")) - set(STATES):
+        raise ValueError(f"{min(strange)!r} is no state; there are {', '.join(STATES)}")
     return text
 
 
@@ -36,7 +41,8 @@ class Page(Strict):
 class Filters(Page):
     """What GET /jobs may ask for."""
 
-    state: str | None = Field(None, max_length=100)  # one state, or several with commas
+    # one state, or several with commas
+    state: Annotated[str, Field(max_length=100), AfterValidator(_states)] | None = None
     kind: Ref | None = None
     family: Ref | None = None
     model_id: Ref | None = None

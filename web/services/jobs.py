@@ -41,7 +41,7 @@ __all__ = [
     "wait_for_news",
 ]
 
-KEY = re.compile(r"[\x21-\x7e]{8,255}")
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def _replay(session: Session, user: User, key: str, digest: str) -> Submitted | 
 
 def _check_key(key: str) -> None:
     if not KEY.fullmatch(key):
-        message = "must have 8 to 255 printable characters"
+        message = "must have 1 to 255 printable characters, and no space"
         raise InvalidInput(
             f"Idempotency-Key {message}.", [{"pointer": "/Idempotency-Key", "message": message}]
         )
@@ -257,7 +257,7 @@ def delete_job(studio: Studio, user: User, job_id: str, force: bool = False) -> 
         if not force and (waiting := _waiting_for(session, job)):
             raise InUse("Other jobs wait for this one.", dependents=waiting)
         if job.state not in states.FINAL:
-            job = states.request_cancel(session, job.id)
+            job = _stopped(session, job)
         at = clock(session)
         ended = job.state in states.FINAL
         session.execute(update(Job).where(Job.id == job.id).values(deleted_at=at))
@@ -269,6 +269,13 @@ def delete_job(studio: Studio, user: User, job_id: str, force: bool = False) -> 
     studio.wakeups.wake(job.lane)
     if ended:
         _delete_files(studio, job)
+
+
+def _stopped(session: Session, job: Job) -> Job:
+    try:
+        return states.request_cancel(session, job.id)
+    except AlreadyEnded:
+        return job  # it ended while we looked, which is just as well
 
 
 def _waiting_for(session: Session, job: Job) -> list[dict[str, str]]:

@@ -74,6 +74,7 @@ def delete_model(studio: Studio, user: User, model_id: str, force: bool = False)
     """Raises InUse while accepted jobs need it; by force it is hidden, and its bytes go with the sweep."""
     with studio.db.writing() as session:
         row = access.own_shareable(session, Model, model_id, user)
+        access.hold(session, Model, row.id, to_delete=True)
         needed = _needed_by(session, row)
         if needed and not force:
             raise InUse("Accepted jobs need this model.", dependents=needed)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared import catalog, scheduling
 from shared.models import FamilyRow, Job, Quota, User, UserShare
-from shared.quotas import storage_used
+from shared.quotas import storage_limit, storage_used
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
@@ -87,15 +87,16 @@ def get_me(studio: Studio, user: User) -> dict[str, Any]:
         share = session.get(UserShare, user.id)
         counts = _counts(session, user)
         used = storage_used(session, user.id)
-    settings = studio.settings
+        room = storage_limit(session, studio.settings, user.id)
+    jobs = quota.max_queued_jobs if quota else None
     return {
         "id": user.id,
         "name": user.name,
         "roles": ["user", "admin"] if user.role == "admin" else ["user"],
         "created_at": rfc3339(user.created_at),
         "quota": {
-            "max_queued_jobs": (quota and quota.max_queued_jobs) or settings.max_queued_jobs,
-            "max_storage_bytes": (quota and quota.max_storage_bytes) or settings.max_storage_bytes,
+            "max_queued_jobs": studio.settings.max_queued_jobs if jobs is None else jobs,
+            "max_storage_bytes": room,
         },
         "use": {
             "queued_jobs": counts["queued"],

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, cast
 from sqlalchemy.orm import Session
 
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.models import Artifact, Dataset, DatasetItem, Job, User
 from web.services import access
 
@@ -20,6 +20,7 @@ ID = re.compile(r"[0-9a-z]{1,32}")
 MEDIA = {"image": "image/", "text": "text/"}
 
 Found = tuple[dict[str, Any], str]
+NOT_SEEN = "is not the id of an artifact or dataset item that you may see"
 
 
 def resolve(
@@ -35,8 +36,7 @@ def resolve(
         found = _find(session, user, value) if isinstance(value, str) else None
         pointer = f"/params/{name}"
         if found is None:
-            message = "is not the id of an artifact or dataset item that you may see"
-            problems.append({"pointer": pointer, "message": message})
+            problems.append({"pointer": pointer, "message": NOT_SEEN})
         elif not found[1].startswith(MEDIA.get(kind, kind)):
             problems.append({"pointer": pointer, "message": f"is {found[1]}, not {kind}"})
         else:
@@ -44,12 +44,25 @@ def resolve(
     return inputs, problems
 
 
-def _find(session: Session, user: User, value: str) -> Found | None:
+def still_there(
+    session: Session, user: User, params: dict[str, Any], inputs: dict[str, Any]
+) -> None:
+    """Holds what was resolved until the transaction ends. Raises InvalidInput if it was deleted or un-shared."""
+    for name in sorted(inputs):
+        if _find(session, user, params[name], held=True) is None:
+            raise InvalidInput(errors=[{"pointer": f"/params/{name}", "message": NOT_SEEN}])
+
+
+def _find(session: Session, user: User, value: str, held: bool = False) -> Found | None:
     """(where the bytes lie, their media type)."""
     try:
         if item := ITEM.fullmatch(value):
+            if held:
+                access.hold(session, Dataset, item[1])
             return _item(session, user, item[1], int(item[2]))
         if ID.fullmatch(value):
+            if held:
+                access.hold(session, Artifact, value)
             row = access.own(session, Artifact, value, user)
             place = {"location": row.location, "sha256": row.sha256, "bytes": row.bytes}
             return place, row.media_type

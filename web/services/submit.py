@@ -25,6 +25,7 @@ DEFAULT_SPEED = 2e10
 INTERACTIVE_SECONDS = 60.0
 SMALL_COUNT = 64
 SEED_BITS = 53
+NOT_HERE = "is not here, or not yours to use"
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def plan(session: Session, studio: Studio, user: User, body: JobRequest) -> Plan
 
 
 def still_there(session: Session, user: User, new: NewJob) -> None:
-    """Said again in the transaction that accepts: what the job uses was not deleted meanwhile."""
+    """Said again in the transaction that accepts: what the job uses was not deleted meanwhile, nor will be."""
     if new.dataset_id:
-        _found(session, Dataset, new.dataset_id, user, "/dataset_id")
+        _held(session, Dataset, new.dataset_id, user, "/dataset_id")
     if new.model_id:
-        _found(session, Model, new.model_id, user, "/model_id")
+        _held(session, Model, new.model_id, user, "/model_id")
+    references.still_there(session, user, new.params, new.inputs)
 
 
 def copy_of(job: Job, studio: Studio) -> NewJob:
@@ -192,7 +194,17 @@ def _found(
     try:
         return access.readable(session, table, row_id, user)
     except NotFound as error:
-        raise _at(error, pointer, "is not here, or not yours to use") from None
+        raise _at(error, pointer, NOT_HERE) from None
+
+
+def _held(
+    session: Session, table: type[access.Shareable], row_id: str, user: User, pointer: str
+) -> None:
+    try:
+        access.hold(session, table, row_id)
+    except NotFound as error:
+        raise _at(error, pointer, NOT_HERE) from None
+    _found(session, table, row_id, user, pointer)
 
 
 def _check_dataset(dataset: Dataset, family: dict[str, Any]) -> None:

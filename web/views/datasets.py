@@ -60,7 +60,7 @@ def show(dataset_id: str) -> ResponseReturnValue:
         dataset=dataset,
         items=_some_items(user, dataset),
         facts=[pair for pair in words.pairs(dataset["facts"]) if pair[0] not in ("items", "bytes")],
-        problems=dataset["problems"].get("files", []),
+        problems=dataset["problems"],
     )
 
 
