@@ -55,7 +55,8 @@ lint: install
 	@$(BIN)/mypy
 
 test: lint  ## what `check` runs, then every test on real servers, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@# two at a time: most of the time is waiting for leases and servers
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 format:  ## format the code and sort the imports
 	@$(MAKE) --no-print-directory install

@@ -6,6 +6,7 @@ Every function takes a session of `Database.writing()`. Every write about a runn
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, update
@@ -220,6 +221,7 @@ def report(session: Session, lease: Lease, news: Report, *, most_log_bytes: int 
     """Progress, metrics, log and previews of a running job; False when the lease is lost."""
     values: dict[str, Any] = {}
     events: list[Event] = []
+    news = replace(news, log=outputs.fitting_log(session, lease, news.log, most_log_bytes))
     if news.step is not None:
         values = {"progress_step": news.step}
         if news.total is not None:
@@ -238,7 +240,7 @@ def report(session: Session, lease: Lease, news: Report, *, most_log_bytes: int 
     job = change(session, lease, values, events)
     if job is None:
         return False
-    outputs.record_report(session, job, news, [row for _, row in previews], most_log_bytes)
+    outputs.record_report(session, job, news, [row for _, row in previews])
     return True
 
 

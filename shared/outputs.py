@@ -12,6 +12,8 @@ from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.models import Artifact, Checkpoint, Job, JobLog, MetricPoint, Model, Result
 
+LOG_IS_FULL = "\n[The log is full.]\n"
+
 
 def artifact_row(new: NewArtifact, lease: Lease, at: float = 0.0) -> Artifact:
     """The row of a stored file; its owner and time are filled in when it is recorded."""
@@ -32,9 +34,16 @@ def preview_data(step: int, row: Artifact) -> dict[str, Any]:
     }
 
 
-def record_report(
-    session: Session, job: Job, news: Report, previews: list[Artifact], most_log_bytes: int
-) -> None:
+def fitting_log(session: Session, lease: Lease, text: str, most_bytes: int) -> str:
+    """What of this still fits into the job's log; the last that does says so, and then there is no more."""
+    used = session.scalar(select(Job.log_bytes).where(Job.id == lease.job_id)) if text else None
+    if used is None or used >= most_bytes:
+        return ""
+    data, room = text.encode(), most_bytes - used
+    return text if len(data) <= room else data[:room].decode(errors="ignore") + LOG_IS_FULL
+
+
+def record_report(session: Session, job: Job, news: Report, previews: list[Artifact]) -> None:
     at = clock(session)
     if news.points:
         session.add(
@@ -48,11 +57,7 @@ def record_report(
             )
         )
     if news.log:
-        before = job.log_bytes - len(news.log.encode())
-        if before < most_log_bytes:
-            over = job.log_bytes > most_log_bytes
-            text = news.log + ("\n[The log is full.]\n" if over else "")
-            session.add(JobLog(job_id=job.id, n=job.version, at=at, text=text))
+        session.add(JobLog(job_id=job.id, n=job.version, at=at, text=news.log))
     _add_artifacts(session, job, previews, at)
 
 

@@ -25,7 +25,7 @@ SHORT = {
     "poll_seconds": 0.2,
     "reap_seconds": 0.5,
     "backoff_seconds": 0.2,
-    "checkpoint_seconds": 1,
+    "checkpoint_seconds": 0.3,
     "drain_seconds": 10,
 }
 _numbers = itertools.count(1)

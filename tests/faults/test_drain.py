@@ -15,14 +15,23 @@ DRAIN_LIMIT = 45
 
 
 def running_training(bench, **params):
-    job = bench.train(steps=80, step_seconds=0.05, **params)
+    job = bench.train(steps=50, step_seconds=0.05, **params)
     worker = bench.worker()
     bench.wait_step(job, 5)
     worker.look()
     return job, worker
 
 
-@pytest.mark.parametrize("how", ["main", "group", "main then quit"])
+@pytest.mark.parametrize(
+    ("database_url", "how"),
+    [
+        ("sqlite", "main"),
+        ("sqlite", "group"),
+        ("sqlite", "main then quit"),
+        ("postgresql", "main"),
+    ],
+    indirect=["database_url"],
+)
 def test_a_drain_checkpoints_gives_back_without_a_strike_and_exits_0(bench, how):
     job, worker = running_training(bench)
     if how == "group":
@@ -76,7 +85,7 @@ def test_a_killed_child_is_replaced_and_its_runner_dies(bench):
 
 
 def test_a_killed_runner_is_a_strike_and_the_job_resumes(bench):
-    job = bench.train(steps=60, step_seconds=0.05)
+    job = bench.train(steps=40, step_seconds=0.05)
     worker = bench.worker()
     bench.wait_checkpoint(job)
     worker.runner().kill()

@@ -15,7 +15,7 @@ def test_a_job_claimed_by_a_dead_worker_is_claimed_again(bench):
 
 
 def test_a_training_killed_mid_step_resumes_from_its_checkpoint(bench):
-    job = bench.train(steps=60, step_seconds=0.05)
+    job = bench.train(steps=40, step_seconds=0.05)
     worker = bench.worker()
     bench.wait_checkpoint(job)
     worker.kill_group()
@@ -48,7 +48,7 @@ def test_a_checkpoint_whose_row_is_written_is_used(bench):
 
 @ONE_DATABASE
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(bench):
-    job = bench.train(steps=80, step_seconds=0.05)
+    job = bench.train(steps=50, step_seconds=0.05)
     worker = bench.worker()
     older, newer = bench.wait_two_checkpoints(job)
     worker.kill_group()

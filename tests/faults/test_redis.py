@@ -62,7 +62,7 @@ def test_a_worker_started_without_redis_works_and_joins_later(own_bench, own_val
 
 def test_reset_connections_start_nothing_twice(own_bench, own_valkey):
     own_valkey.start()
-    job = own_bench.train(steps=60, step_seconds=0.05)
+    job = own_bench.train(steps=40, step_seconds=0.05)
     own_bench.worker()
     own_bench.wait_step(job, 5)
     with own_valkey.client() as client:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.servers import wait_until
 from tests.work import is_alive
 
 
 def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
-    job = bench.train(steps=60, step_seconds=0.05)
+    job = bench.train(steps=40, step_seconds=0.05)
     zombie = bench.worker()
     bench.wait_step(job, 5)
     stopped = [zombie.child(), zombie.runner()]
@@ -24,6 +26,7 @@ def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
     assert (after.state, after.version) == ("succeeded", found.version)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
     job = bench.train(steps=100, step_seconds=0.05)
     worker = bench.worker()

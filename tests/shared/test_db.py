@@ -59,3 +59,12 @@ def test_ids_are_opaque_and_sort_by_time():
     time.sleep(0.002)
     assert first < new_id()
     assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_an_error_of_the_database_does_not_repeat_what_was_stored(db):
+    """Its text goes to the log."""
+    with pytest.raises(DBAPIError) as raised, db.writing() as session:
+        for _ in range(2):
+            session.add(User(id=new_id(), name="twice", password_hash="canary", created_at=1.0))
+            session.flush()
+    assert "canary" not in str(raised.value)

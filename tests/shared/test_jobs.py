@@ -331,3 +331,17 @@ def test_a_log_is_capped(people):
         texts = list(session.scalars(select(JobLog.text).order_by(JobLog.n)))
     assert len(texts) == 3
     assert texts[-1].endswith("[The log is full.]\n")
+    # nor do the events grow, which hold the same text
+    assert sum(map(len, texts)) < 130
+    with people.reading() as session:
+        told = session.scalars(select(JobEvent.data).where(JobEvent.type == "log"))
+        assert [data["text"] for data in told] == texts
+
+
+def test_a_log_that_comes_in_one_piece_is_cut(people):
+    submit(people)
+    [lease] = claim(people)
+    call(people, jobs.report, lease, Report(log="é" * 1000), most_log_bytes=101)
+    with people.reading() as session:
+        [text] = session.scalars(select(JobLog.text))
+    assert text == "é" * 50 + "\n[The log is full.]\n"

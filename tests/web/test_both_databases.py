@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 
 import pytest
 
+from shared import jobs
 from shared.models import Job, JobEvent, Quota
+from web.requests import JobRequest
+from web.services import submit
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -81,6 +84,28 @@ def test_cancel_and_claim_agree_on_one_outcome(alice, work, studio):
                 .order_by(JobEvent.n)
             ]
             assert numbers == list(range(1, row.version + 1))
+
+
+def test_what_a_job_is_being_accepted_for_is_not_deleted_meanwhile(alice, work, studio):
+    """A deletion that comes between the look and the commit of a submit must see the job."""
+    dataset_id, model_id = work.dataset(alice), work.model(alice)
+    bodies = {
+        "datasets": {"kind": "train", "family": "toy", "dataset_id": dataset_id},
+        "models": {"kind": "generate", "model_id": model_id},
+    }
+    for kind, thing in (("datasets", dataset_id), ("models", model_id)):
+        with studio.db.reading() as session:
+            asked = JobRequest(**bodies[kind])
+            new = submit.plan(session, studio, alice.user, asked).new_job
+        with ThreadPoolExecutor(1) as pool:
+            with studio.db.writing() as session:
+                submit.still_there(session, alice.user, new)
+                deleted = pool.submit(alice.delete, f"/{kind}/{thing}")
+                wait([deleted], timeout=1)
+                job_id = jobs.accept(session, new).id
+            answer = deleted.result()
+        assert (answer.status_code, answer.json["code"]) == (409, "in_use"), kind
+        assert {"type": "job", "id": job_id} in answer.json["dependents"]
 
 
 def test_lists_filters_and_deletion_work(alice, work):

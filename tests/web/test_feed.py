@@ -42,6 +42,12 @@ def test_a_change_that_came_first_is_not_missed(alice, work, feed):
     assert feed.wait(job_id, 1, 30)
 
 
+def test_what_was_read_before_is_no_news(alice, work, feed):
+    """The feed's own look may be older than what the waiter has seen."""
+    job_id = work.training(alice)["id"]
+    assert not feed.wait(job_id, 2, 0.1)
+
+
 def test_without_news_the_time_runs_out(alice, work, feed):
     job_id = work.training(alice)["id"]
     assert not feed.wait(job_id, 1, 0.1)

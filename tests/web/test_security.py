@@ -232,6 +232,14 @@ def test_a_session_that_cannot_be_read_is_503_too(browser, studio, monkeypatch):
     assert browser.get("/healthz").status_code == 200
 
 
+def test_a_session_that_cannot_be_written_is_503_too(client, studio, monkeypatch):
+    def away(self):
+        raise OperationalError("INSERT", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(type(studio.db), "writing", away)
+    assert client.get("/sign-in").status_code == 503
+
+
 def test_ready_says_what_there_is(client, toy):
     assert client.get("/readyz").json == {"families": 1, "workers": 0}
 

@@ -32,16 +32,12 @@ def job_events(
     job_id: str,
     after: int = 0,
     limit: int = 200,
-    types: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Events with n > after, oldest first; `next` is the n to go on from while there are more.
-
-    With `types` only those: a page has no use for the many numbers in between.
-    """
+    """Events with n > after, oldest first; `next` is the n to go on from while there are more."""
     limit = max(1, min(limit, MOST_EVENTS))
     with studio.db.reading() as session:
         access.own(session, Job, job_id, user)
-        items = _events(session, job_id, after, limit + 1, types)
+        items = _events(session, job_id, after, limit + 1)
     more = len(items) > limit
     items = items[:limit]
     return {"items": items, "next": items[-1]["n"] if more else None}
@@ -58,12 +54,19 @@ def news(
     return items, job.version, over
 
 
-def _events(
-    session: Session, job_id: str, after: int, limit: int, types: tuple[str, ...] = ()
+def latest_events(
+    studio: Studio, user: User, job_id: str, types: tuple[str, ...], limit: int = MOST_EVENTS
 ) -> list[dict[str, Any]]:
+    """The last events of these types, oldest first: a page has no use for the many numbers in between."""
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.type.in_(types))
+    with studio.db.reading() as session:
+        access.own(session, Job, job_id, user)
+        rows = session.scalars(query.order_by(JobEvent.n.desc()).limit(limit)).all()
+    return [event_shape(row) for row in reversed(rows)]
+
+
+def _events(session: Session, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:
     query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.n > after)
-    if types:
-        query = query.where(JobEvent.type.in_(types))
     rows = session.scalars(query.order_by(JobEvent.n).limit(limit))
     return [event_shape(row) for row in rows]
 
@@ -79,8 +82,15 @@ def job_metrics(
         for points in _points(session, job_id, max_points * ROWS_A_POINT):
             for step, seconds, values in points:
                 for name, value in values.items():
-                    series[name].append([step, seconds, finite(value)])
+                    _append(series[name], [step, seconds, finite(value)])
     return {"series": {name: thinned(points, max_points) for name, points in series.items()}}
+
+
+def _append(points: list[list[Any]], new: list[Any]) -> None:
+    """An attempt that goes on from a checkpoint makes some steps again: the later ones stand."""
+    while points and points[-1][0] >= new[0]:
+        points.pop()
+    points.append(new)
 
 
 def _points(session: Session, job_id: str, most_rows: int) -> Iterator[list[Any]]:

@@ -20,7 +20,7 @@ from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
 from web.services import access, references, shown, submit
-from web.services.events import job_events, job_log, job_metrics
+from web.services.events import job_events, job_log, job_metrics, latest_events
 from web.services.job_lists import Filters, list_jobs
 from web.services.studio import Studio
 
@@ -33,6 +33,7 @@ __all__ = [
     "job_events",
     "job_log",
     "job_metrics",
+    "latest_events",
     "list_jobs",
     "pause_job",
     "resume_job",

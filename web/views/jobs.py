@@ -118,10 +118,7 @@ def _back(job_id: str, change: Any) -> ResponseReturnValue:
 
 def _events(user: User, job: dict[str, Any]) -> list[Event]:
     """What happened and what was shown, without the many numbers in between."""
-    found = jobs.job_events(
-        studio(), user, job["id"], limit=1000, types=("state", "preview", "result")
-    )
-    return list(found["items"])
+    return jobs.latest_events(studio(), user, job["id"], ("state", "preview", "result"))
 
 
 def _previews(user: User, events: list[Event]) -> list[dict[str, Any]]:
