@@ -54,7 +54,8 @@ def problem(error: AppError) -> dict[str, Any]:
     }
     facts = {"errors": getattr(error, "errors", None)} | error.facts
     body |= {name: facts[name] for name in EXTRA_MEMBERS if facts.get(name)}
-    return body
+    # "409 with the job": under its name, and as its own fields for who reads the body as the job
+    return {**body.get("job", {}), **body}
 
 
 def title_of(error: AppError) -> str:

@@ -258,7 +258,8 @@ def test_cancel_twice_is_the_same_and_after_the_end_a_conflict(alice, work):
     work.succeed(row)
     answer = alice.post(f"/jobs/{other['id']}/cancel")
     assert (answer.status_code, answer.json["code"]) == (409, "already_ended")
-    assert answer.json["job"]["state"] == "succeeded"
+    assert answer.json["job"]["state"] == answer.json["state"] == "succeeded"
+    assert (answer.json["status"], answer.json["code"]) == (409, "already_ended")
 
 
 def test_cancel_of_a_running_job_is_a_request(alice, work):
