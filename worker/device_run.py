@@ -1,4 +1,4 @@
-"""One run folder: what a job needs goes into `in`; what the runner leaves in `out` is opened safely."""
+"""The folders of a run: what a job needs goes into `in`; what the runner leaves in `out` is opened safely."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +28,8 @@ from worker.held import Held
 log = logging.getLogger(__name__)
 
 MOST_SPLITS = 64
+RUN_FOLDERS = ("in", "out", "tmp")  # of a worker; the last two are its runner's to write
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class BadRow(BadData):
@@ -60,12 +63,12 @@ class Fetcher:
         self._verified: dict[Path, tuple[int, int, str]] = {}
 
     def prepare(self, held: Held) -> link.Start:
-        """Makes the folder and says what the runner is to do there. Raises BadData."""
+        """Makes the folders and says what the runner is to do there. Raises BadData."""
         job = held.job
-        shutil.rmtree(held.folder, ignore_errors=True)
-        inside = held.folder / "in"
+        remove_run(held)
+        inside = held.inputs
         inside.mkdir(parents=True)
-        (held.folder / "out").mkdir()
+        held.out.mkdir(parents=True)
         with self._db.reading() as session:
             needs = _needs_of(session, job)
         try:
@@ -76,7 +79,7 @@ class Fetcher:
                 family_version=job.family_version,
                 params=job.params,
                 seed=job.seed,
-                folder=str(held.folder),
+                folder=str(held.out),
                 inputs=self._inputs(job, inside),
                 dataset=self._dataset(needs.dataset, inside),
                 model=self._model(needs.model, inside),
@@ -214,34 +217,36 @@ def _range(file: BinaryIO, offset: int, length: int | None) -> Iterator[bytes]:
             length -= len(chunk)
 
 
-def open_output(folder: Path, name: str) -> BinaryIO:
-    """A regular file that the runner left in `out`, never what a symbolic link of its points to.
+@contextmanager
+def taken_output(out: Path, name: str) -> Iterator[BinaryIO]:
+    """A regular file that the runner left in its `out`, removed afterwards.
 
-    The runner owns every folder below the run's, so each is opened from its parent's handle.
+    The runner may replace anything there by a symbolic link, also the run's own folder and also
+    between two of our calls: so each part is opened, and the file removed, by its parent's handle.
     """
-    if {"", ".", ".."} & set(name.split("/")):
+    *folders, last = name.split("/")
+    if {"", ".", ".."} & {*folders, last}:
         raise BadData(f"The runner named an output outside its folder: {name}")
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        for part in ("out", *name.split("/")[:-1]):
-            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
-            os.close(handle)
-            handle = below
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = os.open(name.rsplit("/", maxsplit=1)[-1], flags, dir_fd=handle)
-    except OSError as error:
-        raise BadData(f"The runner named an output that is not there: {name}") from error
-    finally:
-        os.close(handle)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise BadData(f"The runner named an output that is no file: {name}")
-    return os.fdopen(file, "rb")
+    with ExitStack() as stack:
+        try:
+            handle = os.open(out, FOLDER)
+            stack.callback(os.close, handle)
+            for part in folders:
+                handle = os.open(part, FOLDER, dir_fd=handle)
+                stack.callback(os.close, handle)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            file = stack.enter_context(os.fdopen(os.open(last, flags, dir_fd=handle), "rb"))
+        except OSError as error:
+            raise BadData(f"The runner named an output that is not there: {name}") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise BadData(f"The runner named an output that is no file: {name}")
+        yield file
+        with suppress(OSError):
+            os.unlink(last, dir_fd=handle)
 
 
-def output_names(folder: Path, below: str) -> list[str]:
-    """Files under a folder in `out`, as names for open_output."""
-    out = folder / "out"
+def output_names(out: Path, below: str) -> list[str]:
+    """Files under a folder in `out`, as names for taken_output."""
     return sorted(
         str(Path(base, file).relative_to(out))
         for base, _, files in os.walk(out / below, followlinks=False)
@@ -249,15 +254,24 @@ def output_names(folder: Path, below: str) -> list[str]:
     )
 
 
-def remove_run(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def remove_run(held: Held) -> None:
+    for path in (held.inputs, held.out):
+        remove_tree(path)
 
 
-def remove_stale_runs(folder: Path, is_held: Callable[[str], bool]) -> None:
-    """Run folders that an earlier life of this worker left."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir() and not is_held(path.name):
-            shutil.rmtree(path, ignore_errors=True)
+def remove_tree(path: Path) -> None:
+    """Whatever it is: the runner may have put a link or a file where its folder was."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_stale_runs(runs: Path) -> None:
+    """What an earlier life of this worker left; called before anything is held."""
+    for name in RUN_FOLDERS:
+        for path in (runs / name).iterdir() if (runs / name).is_dir() else ():
+            remove_tree(path)
 
 
 def facts_of(files: dict[str, dict[str, Any]]) -> tuple[str, int]:

@@ -43,6 +43,9 @@ class Generations:
     def has_work(self) -> bool:
         return bool(self._requests)
 
+    def jobs(self) -> list[str]:
+        return list(self._requests)
+
     def holds(self, job: str) -> bool:
         return job in self._requests
 

@@ -15,6 +15,7 @@ from worker import link
 # A runner that talks too much must not fill our memory between two reports.
 LONGEST_LOG = 1 << 18
 MOST_POINTS = 5000
+MOST_TEXTS = 100
 
 
 class Phase(Enum):
@@ -47,7 +48,8 @@ class Pending:
                 self._points += [list(point) for point in message.points]
                 del self._points[:-MOST_POINTS]
             elif isinstance(message, link.Text):
-                self._texts[message.index] = message.text
+                if message.index in self._texts or len(self._texts) < MOST_TEXTS:
+                    self._texts[message.index] = message.text
             elif isinstance(message, link.Log):
                 self._add_log(message.text)
 
@@ -103,7 +105,7 @@ class Held:
 
     job: Job
     lease: Lease
-    folder: Path
+    runs: Path  # the folder of this worker's runs
     phase: Phase = Phase.PREPARING
     since: float = 0.0  # monotonic
     sent: bool = False  # the runner was told to start it
@@ -115,11 +117,23 @@ class Held:
     # why it is to end before it is done: cancel, deadline, pause, rotate, drain, lost
     ending: str = ""
     asked_at: float = 0.0  # when the runner was told so
+    missed_at: float = 0.0  # since when the runner's beats leave it out; 0 when they do not
+    checkpointed: int = -1  # the step of the newest stored checkpoint
     broken: Exception | None = None  # what kept an output from being stored
 
     @property
     def key(self) -> str:
         return f"{self.lease.job_id}.{self.lease.fence}"
+
+    @property
+    def inputs(self) -> Path:
+        """What the runner may read. Hard links of stored files: it must never write here."""
+        return self.runs / "in" / self.key
+
+    @property
+    def out(self) -> Path:
+        """What the runner makes. It may replace anything in here, this very folder included."""
+        return self.runs / "out" / self.key
 
     @property
     def is_training(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -127,7 +128,7 @@ class Leases:
                 jobs.report(session, held.lease, report, most_log_bytes=self._settings.log_bytes)
         except (OperationalError, InterfaceError):
             raise
-        except DBAPIError:
+        except Exception:
             # What this job says must not keep the others' leases from being renewed.
             log.exception("a report of %s was refused", held.key)
 
@@ -146,10 +147,12 @@ class Leases:
         with self._db.reading() as session:
             return [h for h in old if scheduling.should_rotate(session, h.job)]
 
-    def claim(self, held: list[Held]) -> list[Job]:
+    def claim(self, held: list[Held]) -> Iterator[Job]:
+        """One by one: what the first lanes gave must be taken even if the next claim raises."""
         if not any(h.on_device for h in held):
             self.renewed = time.monotonic()
-        return [job for lanes, limit in self._room(held) for job in self._claim(lanes, limit)]
+        for lanes, limit in self._room(held):
+            yield from self._claim(lanes, limit)
 
     def _claim(self, lanes: tuple[str, ...], limit: int) -> list[Job]:
         offer = scheduling.Offer(

@@ -18,8 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 LARGEST_MESSAGE = 16 << 20
 CHUNK = 1 << 16
 
-# A file or folder in the run's `out`: a bare name, so that nothing outside can be meant.
+# A file or folder in the run's folder: a bare name, so that nothing outside can be meant.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+# Steps, indices: what every database and every reader of JSON takes
+Number = Annotated[int, Field(ge=0, lt=1 << 53)]
+LONGEST_TEXT = 1 << 20
 JobKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\.[0-9]{1,18}$")]
 Facts = dict[str, Any]
 
@@ -86,7 +89,7 @@ class Start(Message):
     family_version: int
     params: dict[str, Any]
     seed: int
-    folder: str
+    folder: str  # where its results go; all other paths are to be read only
     inputs: dict[str, str] = {}
     dataset: DatasetHere | None = None
     model: ModelHere | None = None
@@ -134,13 +137,15 @@ class Beat(Message):
     type: Literal["beat"] = "beat"
     # device-seconds that each job used since the last beat
     used: dict[JobKey, Annotated[float, Field(ge=0)]] = {}
+    # every job that was started and has not been told to have ended; None when this is not the place
+    holds: list[JobKey] | None = None
 
 
 class Progress(Message):
     type: Literal["progress"] = "progress"
     job: JobKey
-    step: int = Field(ge=0)
-    total: int = Field(ge=0)
+    step: Number
+    total: Number
 
 
 class Metrics(Message):
@@ -159,8 +164,8 @@ class Log(Message):
 class Preview(Message):
     type: Literal["preview"] = "preview"
     job: JobKey
-    step: int = Field(ge=0)
-    index: int = Field(ge=0)
+    step: Number
+    index: Number
     file: Name
     media_type: str
 
@@ -168,21 +173,21 @@ class Preview(Message):
 class Text(Message):
     type: Literal["text"] = "text"
     job: JobKey
-    index: int = Field(ge=0)
-    text: str
+    index: Number
+    text: str = Field(max_length=LONGEST_TEXT)
 
 
 class Checkpoint(Message):
     type: Literal["checkpoint"] = "checkpoint"
     job: JobKey
-    step: int = Field(ge=0)
+    step: Number
     file: Name
 
 
 class Output(Message):
     type: Literal["output"] = "output"
     job: JobKey
-    index: int = Field(ge=0)
+    index: Number
     role: str
     name: Name
     file: Name
@@ -213,7 +218,7 @@ class Done(Message):
 class Drained(Message):
     type: Literal["drained"] = "drained"
     job: JobKey
-    step: int = Field(0, ge=0)
+    step: Number = 0
 
 
 class Cancelled(Message):

@@ -18,6 +18,8 @@ from worker.station import Station
 from worker.training import Training
 
 PREVIEW_SECONDS = 10.0
+# ... and rarer the longer a training takes: a day brings some hundreds of rounds, not thousands
+PREVIEW_SHARE = 0.02
 
 
 class Previews:
@@ -105,7 +107,7 @@ class Previews:
 
     def _give(self, index: int, made: Any) -> None:
         name = f"preview-{self._step}-{index}.{made.suffix}"
-        (Path(self._training.start.folder) / "out" / name).write_bytes(made.data)
+        (Path(self._training.start.folder) / name).write_bytes(made.data)
         self._station.tell(
             link.Preview(
                 job=self._training.job,
@@ -124,4 +126,5 @@ class Previews:
         if self._training.run.best is self._model:
             self._training.run.lent = False
         self._model = None
-        self._due = time.monotonic() + PREVIEW_SECONDS
+        wait = max(PREVIEW_SECONDS, PREVIEW_SHARE * self._training.report.seconds())
+        self._due = time.monotonic() + wait

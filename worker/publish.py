@@ -28,7 +28,7 @@ from shared.log import job_id
 from shared.models import Checkpoint, Job, Result
 from shared.storage import CHUNK, LocalStorage
 from worker import link
-from worker.device_run import facts_of, open_output, output_names, remove_run
+from worker.device_run import facts_of, output_names, remove_run, taken_output
 from worker.held import Held
 
 log = logging.getLogger(__name__)
@@ -70,13 +70,17 @@ class Publisher:
     # ---- asked by the supervisor ------------------------------------------------------------
 
     def checkpoint(self, held: Held, message: link.Checkpoint) -> None:
-        self._work.put((held, lambda: self._store_checkpoint(held, message)))
+        self._work.put(
+            (held, lambda: self._tried(held, lambda: self._store_checkpoint(held, message)))
+        )
 
     def output(self, held: Held, message: link.Output) -> None:
         self._work.put((held, lambda: self._store_output(held, message)))
 
     def preview(self, held: Held, message: link.Preview) -> None:
-        self._work.put((held, lambda: self._store_preview(held, message)))
+        self._work.put(
+            (held, lambda: self._tried(held, lambda: self._store_preview(held, message)))
+        )
 
     def succeed(self, held: Held, message: link.Done) -> None:
         used = held.take_used()
@@ -111,15 +115,21 @@ class Publisher:
                 held.broken = held.broken or error
             job_id.set("")
 
+    def _tried(self, held: Held, store: Callable[[], None]) -> None:
+        """A training is worth more than one of its checkpoints or previews."""
+        try:
+            store()
+        except Exception as error:
+            log.warning("not stored", exc_info=True)
+            text = error.message if isinstance(error, AppError) else type(error).__name__
+            held.pending.say(f"A checkpoint or preview could not be stored: {text}")
+
     def _store_checkpoint(self, held: Held, message: link.Checkpoint) -> None:
+        if message.step <= held.checkpointed:
+            return  # made again after memory ran out; the row knows the hash of the first
         lease = held.lease
         key = f"checkpoints/{lease.job_id}/{lease.fence}/{message.step}.safetensors"
-        try:
-            sha256, size = self._store(held, message.file, key)
-        except StorageFull:
-            # The training is worth more than its checkpoint.
-            held.pending.say(f"No checkpoint at step {message.step}: the disk is full.")
-            return
+        sha256, size = self._store(held, message.file, key)
         failpoint("before_checkpoint_row")
 
         def write(session: Session) -> list[str]:
@@ -136,6 +146,7 @@ class Publisher:
 
         stale = self._write(write, applied)
         failpoint("after_checkpoint_row")
+        held.checkpointed = message.step
         for location in stale or ():
             self._storage.delete(location)
 
@@ -163,10 +174,7 @@ class Publisher:
         suffix = message.file.rsplit(".", 1)[-1]
         name = f"preview-{message.step}-{message.index}.{suffix}"
         key = f"artifacts/{held.lease.job_id}/{held.lease.fence}/{name}"
-        try:
-            sha256, size = self._store(held, message.file, key)
-        except StorageFull:
-            return
+        sha256, size = self._store(held, message.file, key)
         artifact = NewArtifact(
             index=message.index,
             name=name,
@@ -179,10 +187,8 @@ class Publisher:
         held.pending.add_preview(message.step, artifact)
 
     def _store(self, held: Held, name: str, key: str) -> tuple[str, int]:
-        with open_output(held.folder, name) as file:
-            stored = self._storage.put_stream(key, iter(lambda: file.read(CHUNK), b""))
-        (held.folder / "out" / name).unlink(missing_ok=True)
-        return stored
+        with taken_output(held.out, name) as file:
+            return self._storage.put_stream(key, iter(lambda: file.read(CHUNK), b""))
 
     def _succeed(self, held: Held, message: link.Done, used: float) -> None:
         try:
@@ -219,7 +225,7 @@ class Publisher:
         location = f"models/{model_id}"
         held.stored.append(location)
         files = {}
-        for path in output_names(held.folder, message.model.folder):
+        for path in output_names(held.out, message.model.folder):
             name = path.partition("/")[2]
             sha256, size = self._store(held, path, f"{location}/{name}")
             files[name] = {"sha256": sha256, "bytes": size}
@@ -263,18 +269,20 @@ class Publisher:
         self._write(write, lambda session: not _is_held(session, lease))
 
     def _clean(self, held: Held) -> None:
-        """Deletes what was stored and did not become visible, and the run folder."""
+        """Deletes what was stored and did not become visible, and the run's folders."""
         try:
             published = self._is_published(held.lease)
         except Exception:
             # The sweep finds files without a row; it is safer to leave them.
             log.warning("could not see whether a result was published", exc_info=True)
             published = True
-        if not published:
-            for location in held.stored:
+        try:
+            for location in () if published else held.stored:
                 self._storage.delete(location)
-        remove_run(held.folder)
-        self._tell(Closed(held))
+            remove_run(held)
+        finally:
+            # a job that is never told to be closed would keep its lease for ever
+            self._tell(Closed(held))
 
     def _is_published(self, lease: Lease) -> bool:
         with self._db.reading() as session:

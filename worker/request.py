@@ -19,7 +19,8 @@ from worker.training_report import numbers
 REPORT_SECONDS = 1.0
 TEXT_SECONDS = 0.25
 MOST_STREAMED = 4  # items of a job whose text is streamed
-LONGEST_TEXT = 1 << 20
+# So much longer must a text be to be told again: all that is told of it stays a small multiple of it.
+GROWTH = 1 / 16
 
 
 class Request:
@@ -35,14 +36,15 @@ class Request:
         self.waiting = deque(range(self.count))
         self.finished = 0
         self.alone = start.no_batch  # never shares a sampler
-        self._out = Path(start.folder) / "out"
+        self._out = Path(start.folder)
         self._out.mkdir(parents=True, exist_ok=True)
         self._plain_params = self.params.model_dump(mode="json")
         self._inputs = {name: Path(path) for name, path in start.inputs.items()}
         self._began = time.monotonic()
         self._due = 0.0
         self._text_due = 0.0
-        self._texts: dict[int, str] = {}
+        self._told_lengths: dict[int, int] = {}
+        self._told = -1  # how many items were finished when that was told last
         self._sums: dict[str, float] = {}
 
     @property
@@ -109,8 +111,9 @@ class Request:
         )
 
     def tell_progress(self, now: float) -> None:
-        if now >= self._due:
+        if now >= self._due and self.finished != self._told:
             self._due = now + REPORT_SECONDS
+            self._told = self.finished
             self.station.tell(link.Progress(job=self.job, step=self.finished, total=self.count))
 
     def wants_text(self, now: float) -> bool:
@@ -125,9 +128,12 @@ class Request:
         self.station.log(self.job, f"No more text so far: {type(error).__name__}: {error}")
 
     def tell_text(self, index: int, preview: Preview | None) -> None:
-        """The text so far, if it grew since it was told last."""
-        if preview is None or preview.text is None or preview.text == self._texts.get(index):
+        """The text so far, if it grew enough since it was told last."""
+        if preview is None or preview.text is None:
             return
-        self._texts[index] = preview.text
-        text = plain(preview.text, LONGEST_TEXT)
+        text = plain(preview.text, link.LONGEST_TEXT)
+        before = self._told_lengths.get(index, 0)
+        if before <= len(text) <= before * (1 + GROWTH):
+            return
+        self._told_lengths[index] = len(text)
         self.station.tell(link.Text(job=self.job, index=index, text=text))

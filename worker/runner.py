@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -58,7 +59,7 @@ class Runner:
         while not self._stopping:
             self._listen()
             self._turn()
-            self._station.beat(time.monotonic())
+            self._station.beat(time.monotonic(), self._holds)
             if self._station.broken:
                 log.error("the device is broken; ending")
                 return EXIT_BROKEN
@@ -71,6 +72,10 @@ class Runner:
         while message is not None and not self._stopping:
             self._handle(message)
             message = self._station.link.receive(0)
+
+    def _holds(self) -> list[str]:
+        training = [self._training.job] if self._training is not None else []
+        return training + self._generations.jobs()
 
     def _handle(self, message: Any) -> None:
         match message:
@@ -196,13 +201,20 @@ def load_families(configure: link.Configure) -> tuple[dict[str, ModuleType], lis
 
 def shut_in(configure: link.Configure) -> dict[str, str]:
     """Limits and sandbox, before any family's code runs."""
-    folder = Path(configure.folder)
-    private = folder / "tmp"
-    private.mkdir(parents=True, exist_ok=True)
+    runs = Path(configure.folder)
+    inputs, out, private, note = (runs / name for name in ("in", "out", "tmp", "stepping"))
+    # what a runner that died left in there is nobody's
+    shutil.rmtree(private, ignore_errors=True)
+    for folder in (inputs, out, private):
+        folder.mkdir(parents=True, exist_ok=True)
+    note.touch()
     tempfile.tempdir = str(private)
     cuda = wants_cuda(configure.device)
     parts = sandbox.enter(
-        writable=[folder], readable=[Path(path) for path in configure.family_path], cuda=cuda
+        # inputs are hard links of what is stored: never writable
+        writable=[out, private, note],
+        readable=[inputs, *map(Path, configure.family_path)],
+        cuda=cuda,
     )
     parts["memory"] = "no limit set"
     if configure.memory_bytes and not cuda:

@@ -126,7 +126,8 @@ class RunnerProcess:
 
     def _suspects(self) -> tuple[str, ...]:
         try:
-            text = self._stepping.read_bytes()[:STEPPING_BYTES].split(b"\0", 1)[0]
+            with self._stepping.open("rb") as file:  # the runner may have made it longer
+                text = file.read(STEPPING_BYTES).split(b"\0", 1)[0]
         except OSError:
             return ()
         return tuple(text.decode("ascii", "replace").split())

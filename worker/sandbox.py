@@ -1,8 +1,9 @@
 """Shuts the runner in before any family is imported: files, network, other processes.
 
-Landlock for files, signals and TCP; a seccomp filter against sockets, new programs and a look into other
-processes; an empty network namespace; no capabilities. Each part is best effort, and `enter` says
-which of them hold. None of it can be undone.
+Landlock for files, signals and TCP; a seccomp filter against sockets, new programs, a look into other
+processes, and changes of owner, mode and attributes, which Landlock lets through; an empty network
+namespace; no capabilities. Each part is best effort, and `enter` says which of them hold. None of it
+can be undone.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ CALLS = {
             "clone": 56,
             "clone3": 435,
             "refused": (57, 58, 59, 101, 155, 165, 166, 248, 249, 250, 272, 298, 308, 310, 311)
-            + (321, 322, 323, 425, 438),
+            + (321, 322, 323, 425, 438)
+            # chmod and its like, chown, setxattr, removexattr, file_setattr
+            + (90, 91, 92, 93, 94, 188, 189, 190, 197, 198, 199, 260, 268, 452, 463, 466, 469),
         },
     ),
     "aarch64": (
@@ -163,14 +166,15 @@ CALLS = {
             "clone": 220,
             "clone3": 435,
             "refused": (39, 40, 41, 97, 117, 217, 218, 219, 221, 241, 268, 270, 271, 280, 281)
-            + (282, 425, 438),
+            + (282, 425, 438)
+            + (5, 6, 7, 14, 15, 16, 52, 53, 54, 55, 452, 463, 466, 469),
         },
     ),
 }
 
 
 def _seccomp(cuda: bool) -> None:
-    """Refuses sockets, new processes and programs, ptrace and its like, io_uring, mounts, keys."""
+    """Refuses sockets, new processes and programs, ptrace and its like, io_uring, mounts, keys, chmod."""
     if platform.machine() not in CALLS:
         raise OSError(f"not known for {platform.machine()}")
     lines = _filter(*CALLS[platform.machine()], cuda)

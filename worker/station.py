@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -55,11 +56,12 @@ class Station:
     def charge(self, job: str, seconds: float) -> None:
         self._used[job] = self._used.get(job, 0.0) + seconds
 
-    def beat(self, now: float) -> None:
+    def beat(self, now: float, holds: Callable[[], list[str]] | None = None) -> None:
+        """`holds` says which jobs are here; left out while messages may still lie in the link."""
         if now - self._beat_at >= BEAT_SECONDS:
             self._beat_at = time.monotonic()
             used, self._used = self._used, {}
-            self.link.send(link.Beat(used=used))
+            self.link.send(link.Beat(used=used, holds=holds() if holds else None))
 
     def log(self, job: str, text: str) -> None:
         self.tell(link.Log(job=job, text=plain(text, LONGEST_LOG)))

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 LONGEST_INBOX = 2000
 CANCEL_SECONDS = 10.0
 STOP_SECONDS = 5.0
+# A start may lie unread in the link for one beat; after so long the runner has lost the job.
+FORGOTTEN_SECONDS = 10.0
 # A look costs a few milliseconds of SQL; what happens meanwhile shares it.
 LOOK_SECONDS = 0.03
 # After the time for draining: to write down what was killed.
@@ -101,7 +103,7 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            remove_stale_runs(self._folder, self._held.__contains__)
+            remove_stale_runs(self._folder)
             while not self._is_over(time.monotonic()):
                 self._turn()
             self._end()
@@ -181,8 +183,9 @@ class Supervisor:
 
     def _take(self, job: Job) -> None:
         lease = Lease(job.id, job.fence)
-        held = Held(job, lease, self._folder / f"{job.id}.{job.fence}", since=time.monotonic())
+        held = Held(job, lease, self._folder, since=time.monotonic())
         self._held[held.key] = held
+        self._mind_guard()
         self._fetching.prepare(held)
         # Another one may fit too.
         self._look_soon()
@@ -222,6 +225,22 @@ class Supervisor:
             if held := self._held.get(key):
                 held.heard = True
                 held.used += seconds
+        if beat.holds is not None:
+            self._find_forgotten(set(beat.holds), time.monotonic())
+
+    def _find_forgotten(self, there: set[str], now: float) -> None:
+        """A job that the runner does not have any more, and did not end, would run for ever."""
+        for held in self._working():
+            if held.key in there:
+                held.missed_at = 0.0
+            elif not held.missed_at:
+                held.missed_at = now
+            elif held.phase is Phase.RUNNING and now - held.missed_at > FORGOTTEN_SECONDS:
+                text = "The runner forgot about it."
+                wait = self._settings.backoff_seconds
+                log.error("the runner forgot %s", held.key)
+                asked = endings.asked(held) if held.ending else None
+                self._close(held, asked or endings.strike(held, "runner_forgot", text, wait))
 
     def _said_of(self, held: Held, message: Any) -> None:
         match message:

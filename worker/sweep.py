@@ -6,10 +6,9 @@ Rows go first and files after; a file is garbage only when it is older than a da
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import delete, exists, select
@@ -29,6 +28,7 @@ from shared.models import (
     Worker,
 )
 from shared.storage import LocalStorage
+from worker.device_run import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -132,19 +132,16 @@ def _inputs_in_use(session: Session) -> set[str]:
 
 
 def _sweep_runs(settings: Settings, db: Database) -> None:
-    """Run folders of workers that did not come back."""
+    """Folders of runs whose workers did not come back."""
     before = time.time() - GRACE_SECONDS
-    for folder in _folders(settings.data.resolve() / "runs"):
-        for run in _folders(folder):
-            job_id, _, fence = run.name.partition(".")
-            if run.stat().st_mtime > before or not fence.isdigit():
+    runs = settings.data.resolve() / "runs"
+    for run in [*runs.glob("*/in/*.*"), *runs.glob("*/out/*.*")]:
+        job_id, _, fence = run.name.partition(".")
+        with suppress(FileNotFoundError):  # its worker has just removed it
+            if run.lstat().st_mtime > before or not fence.isdigit():
                 continue
-            with db.reading() as session:
-                job = session.get(Job, job_id)
-                held = job is not None and job.state == "running" and job.fence == int(fence)
-            if not held:
-                shutil.rmtree(run, ignore_errors=True)
-
-
-def _folders(path: Path) -> list[Path]:
-    return [child for child in path.iterdir() if child.is_dir()] if path.is_dir() else []
+        with db.reading() as session:
+            job = session.get(Job, job_id)
+            held = job is not None and job.state == "running" and job.fence == int(fence)
+        if not held:
+            remove_tree(run)

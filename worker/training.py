@@ -54,7 +54,7 @@ class Training:
         self.stepped_at = 0.0
         self._note = station.stepping.note([start.job])
         self._aside: dict[str, Any] | None = None
-        self._out = Path(start.folder) / "out"
+        self._out = Path(start.folder)
         self._newest: Saved | None = None  # the newest snapshot of this attempt, in memory
 
     # Beginning

@@ -1,6 +1,7 @@
 """What a training says about itself: progress and metrics, rarely enough to cost nothing.
 
-Tensors are read only when a report is due, and of a long training only some two thousand points are kept.
+Tensors are read only when a report is due; of a long training only some two thousand points are kept,
+and the newest one at each report. Reports, rows in SQL, get rarer the longer it takes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from worker.run import Run
 from worker.station import Station
 
 REPORT_SECONDS = 1.0
+REPORT_SHARE = 0.0005  # of the time so far: 1 s in the first half hour, 18 s after ten hours
 MOST_POINTS = 2000
 
 Point = tuple[int, float, dict[str, Any]]
@@ -45,7 +47,7 @@ class TrainingReport:
                 self._newest = None
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + REPORT_SECONDS
+            self._due = now + max(REPORT_SECONDS, REPORT_SHARE * self.seconds())
             self.send(run)
 
     def _is_kept(self, run: Run, metrics: dict[str, Any]) -> bool:

@@ -69,12 +69,13 @@ class RunnerHarness:
     def said(self, kind: str, job: str | None = None) -> list:
         return [m for m in self.heard if m.type == kind and job in (None, getattr(m, "job", None))]
 
-    def job_folder(self, job: str) -> Path:
-        return self.folder / job
+    @property
+    def inputs(self) -> Path:
+        """What is not in here it cannot read."""
+        return self.folder / "in"
 
     def start(self, job: str, kind: str, family: str, params: dict, **more) -> None:
-        folder = self.job_folder(job)
-        (folder / "in").mkdir(parents=True, exist_ok=True)
+        self.out(job).mkdir(parents=True, exist_ok=True)
         more.setdefault("seed", 7)
         self.link.send(
             link.Start(
@@ -83,7 +84,7 @@ class RunnerHarness:
                 family=family,
                 family_version=1,
                 params=params,
-                folder=str(folder),
+                folder=str(self.out(job)),
                 **more,
             )
         )
@@ -96,7 +97,7 @@ class RunnerHarness:
 
     def dataset(self, *texts: str) -> link.DatasetHere:
         """The dataset of this runner's trainings; the first call says what is in it."""
-        folder = self.folder / "dataset"
+        folder = self.inputs / "dataset"
         if not folder.is_dir():
             texts = texts or tuple(f"Line {n} of a short text.\n" * 5 for n in range(9))
             pack_texts(folder, texts)
@@ -107,7 +108,7 @@ class RunnerHarness:
         return link.ModelHere(folder=str(self.out(job) / "model"), id="m1", sha256="ab" * 32)
 
     def out(self, job: str) -> Path:
-        return self.job_folder(job) / "out"
+        return self.folder / "out" / job
 
     def trained(self, job: str, family: str, params: dict, **more):
         """Trains to the end and returns (done, model)."""

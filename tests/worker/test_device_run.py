@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from shared.errors import BadData
 from shared.job_records import Lease
 from shared.models import Checkpoint, Job, Model
 from tests.work import TEXTS, Work
-from worker.device_run import BadRow, Fetcher, InputMissing, open_output, remove_stale_runs
+from worker.device_run import BadRow, Fetcher, InputMissing, remove_stale_runs, taken_output
 from worker.held import Held
 
 
@@ -31,7 +32,7 @@ def held(work, job_id, **changes) -> Held:
         job = session.get(Job, job_id)
         for name, value in changes.items():
             setattr(job, name, value)
-    return Held(job, Lease(job_id, 1), work.settings.data / "runs" / "w" / f"{job_id}.1")
+    return Held(job, Lease(job_id, 1), work.settings.data / "runs" / "w")
 
 
 def test_a_training_gets_its_dataset(work, fetcher):
@@ -114,23 +115,64 @@ def test_the_newest_whole_checkpoint_is_taken(work, fetcher):
     assert not work.storage.path_of(f"checkpoints/{job}/1/3.safetensors").exists()
 
 
+def test_a_run_reads_from_one_folder_and_writes_to_another(work, fetcher):
+    mine = held(work, work.train())
+    start = fetcher.prepare(mine)
+    runs = work.settings.data / "runs" / "w"
+    assert Path(start.folder) == runs / "out" / mine.key
+    assert Path(start.folder).is_dir()
+    assert (runs / "in" / mine.key) in Path(start.dataset.folder).parents
+
+
 def test_an_output_is_opened_without_following_links(tmp_path):
-    out = tmp_path / "run" / "out"
-    out.mkdir(parents=True)
+    out = tmp_path / "out"
+    out.mkdir()
     (tmp_path / "secret").write_text("secret")
     (out / "good").write_text("good")
     (out / "link").symlink_to(tmp_path / "secret")
     (out / "folder").symlink_to(tmp_path)
-    with open_output(tmp_path / "run", "good") as file:
+    (out / "all").symlink_to(out)
+    os.mkfifo(out / "pipe")
+    (out / "below").mkdir()
+    with taken_output(out, "good") as file:
         assert file.read() == b"good"
-    for name in ("link", "folder/secret", "../../secret", "nothing", "."):
-        with pytest.raises(BadData):
-            open_output(tmp_path / "run", name)
+    assert not (out / "good").exists()
+    for name in ("link", "folder/secret", "../secret", "nothing", ".", "pipe", "below"):
+        with pytest.raises(BadData), taken_output(out, name):
+            pass
+    with pytest.raises(BadData), taken_output(out / "all", "good"):
+        pass
+    assert (tmp_path / "secret").read_text() == "secret"
 
 
-def test_stale_runs_go_and_held_ones_stay(tmp_path):
-    for name in ("a.1", "b.2", "tmp"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "stepping").touch()
-    remove_stale_runs(tmp_path, {"a.1"}.__contains__)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.1", "stepping"]
+def test_an_output_is_removed_where_it_was_opened(tmp_path):
+    """The runner swaps the folder for a link while the file is being stored."""
+    out, stored = tmp_path / "out", tmp_path / "stored"
+    for folder in (out / "model", stored):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("w")
+    with taken_output(out, "model/weights"):
+        (out / "model").rename(out / "aside")
+        (out / "model").symlink_to(stored)
+    assert (stored / "weights").exists()
+    assert not (out / "aside" / "weights").exists()
+
+
+def test_what_an_earlier_life_left_goes_whatever_it_is(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    runs = tmp_path / "w"
+    for name in ("in/a.1", "out/a.1/model", "tmp/x"):
+        (runs / name).mkdir(parents=True)
+    (runs / "out" / "b.2").symlink_to(kept)
+    (runs / "out" / "c.3").touch()
+    (runs / "stepping").touch()
+    remove_stale_runs(runs)
+    assert sorted(str(p.relative_to(runs)) for p in runs.rglob("*")) == [
+        "in",
+        "out",
+        "stepping",
+        "tmp",
+    ]
+    assert (kept / "file").exists()

@@ -185,3 +185,11 @@ def test_random_bytes_raise_nothing_else(data):
         pass
     finally:
         end.close()
+
+
+def test_a_number_that_no_database_takes_is_no_message():
+    for step in (-1, 1 << 53):
+        with pytest.raises(ValueError):
+            link.Progress(job="a.1", step=step, total=step)
+    with pytest.raises(ValueError):
+        link.Text(job="a.1", index=0, text="x" * (link.LONGEST_TEXT + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from queue import SimpleQueue
 
@@ -34,7 +35,7 @@ def publisher(work):
 
 
 def claim(work, job_id) -> Held:
-    """The job as a supervisor holds it, with an empty run folder."""
+    """The job as a supervisor holds it, with an empty folder."""
     offer = scheduling.Offer(
         worker_id="w",
         lanes=("interactive", "train"),
@@ -45,14 +46,15 @@ def claim(work, job_id) -> Held:
     with work.db.writing() as session:
         [job] = scheduling.claim(session, offer)
     assert job.id == job_id
-    folder = work.settings.data / "runs" / "w" / f"{job.id}.{job.fence}"
-    (folder / "out").mkdir(parents=True)
-    return Held(job, Lease(job.id, job.fence), folder, phase=Phase.RUNNING)
+    runs = work.settings.data / "runs" / "w"
+    held = Held(job, Lease(job.id, job.fence), runs, phase=Phase.RUNNING)
+    held.out.mkdir(parents=True)
+    return held
 
 
 def output(held, index=0, data=b"hello") -> link.Output:
     name = f"{index:04d}.txt"
-    (held.folder / "out" / name).write_bytes(data)
+    (held.out / name).write_bytes(data)
     return link.Output(
         job=held.key,
         index=index,
@@ -90,12 +92,12 @@ def test_a_generation_is_published_with_its_files(work, publisher):
     found = rows(work, Artifact)
     assert [row.index for row in found] == [0, 1]
     assert work.storage.path_of(found[0].location).read_bytes() == b"hello"
-    assert not held.folder.exists()
+    assert not held.out.exists()
 
 
 def test_a_model_folder_is_published_under_an_id_of_its_own(work, publisher):
     held = claim(work, work.train())
-    folder = held.folder / "out" / "model"
+    folder = held.out / "model"
     (folder / "tokenizer").mkdir(parents=True)
     (folder / "model.json").write_text("{}")
     (folder / "tokenizer" / "vocab.json").write_text("[]")
@@ -153,8 +155,9 @@ def test_only_a_regular_file_inside_the_run_is_published(work, publisher, where)
     job = work.generate()
     held = claim(work, job)
     (work.settings.data / "secret").write_text("secret")
-    out = held.folder / "out"
+    out = held.out
     (out / "link.txt").symlink_to(work.settings.data / "secret")
+    os.mkfifo(out / "pipe")
     message = output(held).model_copy(update={"file": where})
     publisher.output(held, message)
     publisher.succeed(held, link.Done(job=held.key))
@@ -210,7 +213,7 @@ def test_a_commit_that_failed_is_made_again(work, publisher, monkeypatch):
 def test_checkpoints_are_kept_to_a_number(work, publisher):
     held = claim(work, work.train())
     for step in (1, 2, 3):
-        (held.folder / "out" / "c").write_bytes(b"x" * step)
+        (held.out / "c").write_bytes(b"x" * step)
         publisher.checkpoint(held, link.Checkpoint(job=held.key, step=step, file="c"))
         wait_until(lambda s=step: work.job(held.job.id).checkpoint_step == s, what="the row")
     publisher.close(held, endings.give_back(held, "drain"))
@@ -225,7 +228,7 @@ def test_a_checkpoint_of_a_lost_lease_leaves_no_file(work, publisher):
     held = claim(work, work.train())
     with work.db.writing() as session:
         jobs.give_back(session, held.lease, "test")
-    (held.folder / "out" / "c").write_bytes(b"x")
+    (held.out / "c").write_bytes(b"x")
     publisher.checkpoint(held, link.Checkpoint(job=held.key, step=5, file="c"))
     publisher.forget(held)
     closed(publisher)
@@ -243,3 +246,41 @@ def test_the_last_words_of_a_job_are_written_with_its_end(work, publisher):
         job = session.get(Job, held.job.id)
     assert (job.state, job.error_code, job.progress_step) == ("failed", "bad_data", 4)
     assert "a last line" in work.log_of(job.id)
+
+
+def test_a_preview_or_checkpoint_that_cannot_be_stored_ends_no_training(work, publisher):
+    job = work.train()
+    held = claim(work, job)
+    preview = link.Preview(job=held.key, step=1, index=0, file="p.png", media_type="image/png")
+    publisher.preview(held, preview)
+    publisher.checkpoint(held, link.Checkpoint(job=held.key, step=1, file="c"))
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    assert work.job(job).state == "succeeded"
+    assert work.log_of(job).count("could not be stored") == 2
+
+
+def test_a_checkpoint_made_twice_keeps_the_file_its_row_knows(work, publisher):
+    """After memory ran out a training goes on from its newest snapshot, which it then writes again."""
+    held = claim(work, work.train())
+    for name in ("first", "other"):
+        (held.out / name).write_text(name)
+        publisher.checkpoint(held, link.Checkpoint(job=held.key, step=5, file=name))
+    publisher.close(held, endings.give_back(held, "drain"))
+    closed(publisher)
+    with work.db.reading() as session:
+        [row] = jobs.newest_checkpoints(session, held.job.id)
+    assert work.storage.path_of(row.location).read_bytes() == b"first"
+
+
+def test_a_job_is_closed_even_if_its_files_cannot_be_deleted(work, publisher, monkeypatch):
+    held = claim(work, work.generate())
+    publisher.output(held, output(held))
+    wait_until(lambda: keys(work), what="the file")
+
+    def refused(*_):
+        raise PermissionError("not now")
+
+    monkeypatch.setattr(work.storage, "delete", refused)
+    publisher.close(held, endings.give_back(held, "drain"))
+    closed(publisher)

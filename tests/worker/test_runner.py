@@ -97,8 +97,8 @@ def test_drained_and_resumed_equals_undisturbed(runner, start_runner):
 
 
 def in_folder(runner, job, path):
-    """A runner reads only its own folder: the supervisor links what it needs into it."""
-    folder = runner.job_folder(job) / "in"
+    """A runner reads only its own folders: the supervisor links what it needs into one."""
+    folder = runner.inputs / job
     folder.mkdir(parents=True)
     os.link(path, folder / "checkpoint.safetensors")
     return folder / "checkpoint.safetensors"
@@ -133,7 +133,7 @@ def test_a_job_that_is_not_resumable_writes_no_checkpoint(start_runner):
 
 
 def test_a_damaged_checkpoint_fails_in_a_way_that_allows_another(runner):
-    path = runner.folder / "bad.safetensors"
+    path = runner.inputs / "bad.safetensors"
     path.write_bytes(b"\x05\0\0\0\0\0\0\0{nope")
     checkpoint = link.CheckpointHere(path=str(path), step=3)
     runner.train("a.1", "sleep_steps", LONG, checkpoint=checkpoint)
@@ -248,9 +248,10 @@ def test_an_error_in_a_shared_batch_ends_only_the_job_that_raises_alone(runner, 
 
 
 def poison_model(runner):
-    folder = runner.folder / "poison_model"
-    folder.mkdir(exist_ok=True)
-    (folder / "model.json").write_text('{"steps": 0}')
+    folder = runner.inputs / "poison_model"
+    if not folder.exists():  # the runner may be reading it
+        folder.mkdir()
+        (folder / "model.json").write_text('{"steps": 0}')
     return link.ModelHere(folder=str(folder), id="p", sha256="cd" * 32)
 
 
@@ -363,3 +364,59 @@ def test_memory_that_runs_out_fails_only_its_job(start_runner):
     runner.train("a.1", "hog_rss", {"steps": 5, "megabytes": 4000})
     failed = runner.end_of("a.1")
     assert (failed.code, failed.permanent) == ("oom", False)
+
+
+def test_nothing_that_was_given_to_a_runner_can_be_altered_by_it(start_runner, tmp_path):
+    runner = start_runner(["meddler"])
+    parts = runner.hello.facts["sandbox"]
+    if {parts["landlock"], parts["seccomp"]} != {"on"}:
+        pytest.skip(f"landlock is {parts['landlock']}, seccomp is {parts['seccomp']}")
+    stored = tmp_path / "stored.json"
+    stored.write_text('{"steps": 0}')
+    before = stored.stat()
+    folder = runner.inputs / "a.1" / "model"
+    folder.mkdir(parents=True)
+    os.link(stored, folder / "model.json")
+    runner.generate(
+        "a.1", "meddler", {}, link.ModelHere(folder=str(folder), id="m", sha256="ef" * 32)
+    )
+    assert runner.end_of("a.1").type == "done"
+    [output] = runner.said("output")
+    found = json.loads((runner.out("a.1") / output.file).read_text())
+    assert [way for way, answer in found.items() if answer != "refused"] == []
+    after = stored.stat()
+    assert stored.read_text() == '{"steps": 0}'
+    assert (after.st_mode, after.st_uid, after.st_mtime) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_mtime,
+    )
+    assert [path.name for path in folder.iterdir()] == ["model.json"]
+
+
+def test_a_beat_says_which_jobs_the_runner_has(runner, model):
+    runner.train("t.1", "sleep_steps", LONG)
+    runner.generate("g.1", "sleep_steps", {"count": 1, "steps": 100_000}, model)
+    runner.until("text", job="g.1")
+    assert set(whole_beat(runner).holds) == {"t.1", "g.1"}
+    runner.send(link.Cancel(job="t.1"))
+    runner.end_of("t.1")
+    assert whole_beat(runner).holds == ["g.1"]
+
+
+def whole_beat(runner):
+    while (beat := runner.until("beat")).holds is None:
+        pass
+    return beat
+
+
+def test_what_is_told_of_a_growing_text_stays_a_small_multiple_of_it(runner, model):
+    steps = 3000
+    params = {"count": 1, "steps": steps, "step_seconds": 0.001}
+    runner.generate("g.1", "sleep_steps", params, model)
+    runner.end_of("g.1")
+    lengths = [len(message.text) for message in runner.said("text", "g.1")]
+    assert all(b > a * 17 / 16 for a, b in zip(lengths, lengths[1:], strict=False))
+    # and what has not changed is not told again
+    progress = [message.step for message in runner.said("progress", "g.1")]
+    assert len(progress) == len(set(progress))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers import wait_until
 from worker import endings, link
-from worker.held import Held, Pending
+from worker.held import MOST_TEXTS, Held, Pending
 from worker.runner_watch import FIRST_SECONDS, RESTART_SECONDS, LeaseGuard, RunnerWatch
 
 
@@ -110,6 +110,17 @@ def test_nobody_is_blamed_for_a_kill_of_ours(why):
     assert endings.suspects([some()], died(("a.1",), killed_for=why)) == []
 
 
+@pytest.mark.parametrize("code", ["busy", "family_missing", "storage_full"])
+def test_what_the_worker_lacks_is_no_strike(code, monkeypatch):
+    calls = []
+    monkeypatch.setattr(endings.jobs, "give_back", lambda *a, **k: calls.append((a[2], k)))
+    message = link.Failed(job="a.1", code=code, message="", permanent=False)
+    held = some()
+    endings.failed(held, message, 5.0)(None, held)
+    [(why, more)] = calls
+    assert why == code and more["delay_seconds"] > 0
+
+
 def test_a_death_is_explained():
     assert endings.explain(died(status=-11)) == (
         "runner_crashed",
@@ -137,3 +148,10 @@ def test_a_report_that_could_not_be_written_goes_before_what_came_since():
     assert again.log == "one\ntwo\n" and again.step == 1
     assert [point[0] for point in again.points] == [1, 2]
     assert again.events == [("preview", {"index": 0, "text": "to be"})]
+
+
+def test_a_flood_of_texts_is_bounded():
+    pending = Pending()
+    for index in range(10_000):
+        pending.add(link.Text(job="a.1", index=index, text="x"))
+    assert len(pending.take().events) == MOST_TEXTS

@@ -64,7 +64,7 @@ def test_a_training_becomes_a_model_and_the_model_generates(work, worker):
     assert worker.wait() == 0
     worker.assert_nothing_left()
     oracle.check(work)
-    assert not list((work.settings.data / "runs").glob("*/*.*/out"))
+    assert not list((work.settings.data / "runs").glob("*/*/*.*"))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -126,11 +126,12 @@ def test_rows_whose_time_is_over_go(work):
 def test_run_folders_nobody_holds_go(work):
     job = work.train()
     runs = work.settings.data / "runs" / "w"
-    for name in (f"{job}.1", "nobody.3", "tmp"):
+    kept = [f"in/{job}.1", f"out/{job}.1", "tmp/nobody.3"]
+    for name in (*kept, "in/nobody.3", "out/nobody.3"):
         (runs / name).mkdir(parents=True)
         os.utime(runs / name, (OLD, OLD))
     with work.db.writing() as session:
         row = session.get(Job, job)
         row.state, row.fence, row.owner, row.lease_until = "running", 1, "w", 9e9
     sweep_files(work.settings, work.db, work.storage)
-    assert sorted(path.name for path in runs.iterdir()) == sorted([f"{job}.1", "tmp"])
+    assert sorted(str(path.relative_to(runs)) for path in runs.glob("*/*")) == sorted(kept)

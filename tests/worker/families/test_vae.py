@@ -381,7 +381,7 @@ def test_its_folder_loads_with_the_hub_mixin(learnt, tmp_path):
 
 def test_a_runner_trains_it_draws_previews_and_blends(start_runner, pictures):
     runner = start_runner(["vae"])
-    folder = runner.folder / "data"  # it may read nothing elsewhere
+    folder = runner.inputs / "data"  # it may read nothing elsewhere
     data = packed.pictures(folder, packed.stripes(20, 8, 8))
     here = link.DatasetHere(folder=str(folder), facts=data.facts)
     runner.start("t.1", "train", "vae", {**SMALL, "steps": 5}, dataset=here)
