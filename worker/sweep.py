@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from shared.config import Settings
@@ -106,8 +106,11 @@ def _model_needed(session: Session, key: str) -> bool:
     row = session.get(Model, key.split("/")[1])
     if row is None:
         return False
-    used = _is_used(session, Job.model_id == row.id)
-    return _is_fresh(session, row.deleted_at) or used
+    used = Job.model_id == row.id
+    if row.job_id:
+        # a generation that waits for the training takes its model only when it is claimed
+        used = or_(used, Job.waits_for == row.job_id)
+    return _is_fresh(session, row.deleted_at) or _is_used(session, used)
 
 
 NEEDED: dict[str, Callable[[Session, str], bool]] = {

@@ -81,6 +81,20 @@ def test_a_deleted_model_stays_until_the_accepted_jobs_have_ended(work):
     assert sweep_files(work.settings, work.db, work.storage) == 1
 
 
+def test_a_deleted_model_stays_for_a_generation_that_waits_for_its_training(work):
+    parent = work.train()
+    child = work.generate(waits_for=parent)
+    model = work.models["sleep_steps"]
+    put(work, f"models/{model}/model.json")
+    with work.db.writing() as session:
+        session.get(Job, child).model_id = None  # known only when the child is claimed
+        row = session.get(Model, model)
+        row.job_id, row.deleted_at = parent, 1.0
+    assert sweep_files(work.settings, work.db, work.storage) == 0
+    work.cancel(child)
+    assert sweep_files(work.settings, work.db, work.storage) == 1
+
+
 def test_rows_whose_time_is_over_go(work):
     job = work.train()
     work.cancel(job)
