@@ -22,7 +22,7 @@ PARAMS = {
     "tokenizer": "characters",
     "batch_size": 12,
     "block_size": 64,
-    "validate_every": 1_000_000,
+    "validation_fraction": 0.0,  # no validation, so no offers and no previews
 }
 
 
