@@ -62,8 +62,8 @@ class RunnerProcess:
                 [sys.executable, "-m", "worker.runner", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                # A short spin, then sleep: endless spinners stall each other on a busy machine (7 s a step,
-                # not 0.3), and threads that sleep at once halve the speed of small models on a quiet one.
+                # A short spin, then sleep. Long spinners stall each other on a busy machine (beside three
+                # busy loops over 0.5 s a step, not 0.14); sleeping at once halves small models on a quiet one.
                 env=bare_environment(GOMP_SPINCOUNT="2000"),
                 cwd=PACKAGE_FOLDER,
                 start_new_session=True,

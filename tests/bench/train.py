@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from tests.installation import ROOT, running
 
 FROM_STEP = 200
+THREADS = {"GOMP_SPINCOUNT": "2000"}  # as worker/runner_process.py sets it
 PARAMS = {
     "tokenizer": "characters",
     "batch_size": 12,
@@ -46,6 +48,10 @@ for _ in family.train(params, Texts.from_text(Path(sys.argv[2]).read_text()), ru
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
+        env={
+            **os.environ,
+            **THREADS,
+        },  # the runner's own thread setting: the peer shall not be the slower for it
         capture_output=True,
         text=True,
         check=True,
