@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import select
 
-from shared.db import Database
+from shared.db import ChangeMark, Database
 from shared.models import Job
 
 LOOK_SECONDS = 0.2
@@ -34,6 +34,7 @@ class Feed:
         self._changed = threading.Condition()
         self._watched: Counter[str] = Counter()
         self._versions: dict[str, int] = {}
+        self._arrivals = 0  # who has just come may have seen less than the last look found
         self._thread: threading.Thread | None = None
         self.closed = threading.Event()
 
@@ -67,6 +68,7 @@ class Feed:
     def _watching(self, job_id: str) -> Iterator[None]:
         with self._changed:
             self._watched[job_id] += 1
+            self._arrivals += 1
             if self._thread is None and not self.closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
                 self._thread.start()
@@ -80,18 +82,31 @@ class Feed:
                     self._versions.pop(job_id, None)
 
     def _run(self) -> None:
+        mark = self._db.change_mark()
+        try:
+            self._watch(mark)
+        finally:
+            if mark is not None:
+                mark.close()
+
+    def _watch(self, mark: ChangeMark | None) -> None:
+        seen: tuple[int, int] | None = None
         while True:
             with self._changed:
                 if self.closed.is_set() or not self._watched:
                     self._thread = None
                     return
-                ids = list(self._watched)[:MOST_WATCHED]
+                ids, arrivals = list(self._watched)[:MOST_WATCHED], self._arrivals
+            found: dict[str, int] = {}
             try:
-                found = self._look(ids)
+                # read before the rows: what is committed in between is seen next time
+                now = None if mark is None else (mark.read(), arrivals)
+                if now is None or now != seen:
+                    found = self._look(ids)
+                seen = now
             except Exception as error:
                 # waiters run into their time limit and then meet the database's error themselves
                 log.warning("the feed cannot read: %s", error)
-                found = {}
             with self._changed:
                 if any(self._versions.get(job_id) != n for job_id, n in found.items()):
                     self._versions.update(

@@ -90,3 +90,29 @@ def test_only_so_many_may_wait(feed):
     assert [feed.take_slot() for _ in range(3)] == [True, True, False]
     feed.give_slot()
     assert feed.take_slot()
+
+
+def test_it_asks_for_the_rows_only_after_a_commit(alice, work, feed, monkeypatch):
+    looks = []
+    look = feed._look
+    monkeypatch.setattr(feed, "_look", lambda ids: looks.append(ids) or look(ids))
+    job_id = work.training(alice)["id"]
+    waiter = threading.Thread(target=feed.wait, args=(job_id, 1, 30))
+    waiter.start()
+    assert not waiter.join(0.3)  # some fifteen rounds of the feed
+    assert len(looks) == 1
+    work.claim()
+    assert ended(waiter)
+    assert len(looks) <= 3
+
+
+def test_who_comes_after_another_left_is_told_what_the_other_knew(alice, work, feed):
+    """The rows must be read again for the newcomer although nothing was committed since."""
+    job_id = work.training(alice)["id"]
+    work.claim()
+    stays = threading.Thread(target=feed.wait, args=(work.training(alice)["id"], 1, 30))
+    stays.start()
+    for _ in range(20):
+        assert feed.wait(job_id, 1, 30)
+    feed.close()
+    assert ended(stays)
