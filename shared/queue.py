@@ -61,6 +61,8 @@ CELERY_SETTINGS: dict[str, Any] = {
     "task_send_sent_event": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # a Redis that is full or read-only answers with errors; the worker must live on and poll SQL
+    "broker_channel_error_retry": True,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "task_time_limit": None,
     "task_soft_time_limit": None,

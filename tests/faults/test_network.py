@@ -1,0 +1,169 @@
+"""Faults 11, 32, 35, 37, 44: answers of the database that never come; a Redis that stalls, is full, or locks us out."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from shared.db import Database
+from shared.models import Job
+from shared.queue import Wakeups
+from tests import oracle
+from tests.conftest import make_tables
+from tests.faults.conftest import Bench
+from tests.proxy import Proxy
+from tests.servers import ValkeyServer, wait_until
+from tests.work import FAMILIES
+
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+# ---- PostgreSQL behind a line that fails
+
+
+@pytest.fixture
+def line(postgres):
+    with Proxy(postgres.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def line_bench(postgres, line, make_settings, valkey, request):
+    """A workbench whose workers reach PostgreSQL through the proxy; the test itself has a line of its own."""
+    name = f"line_{abs(hash(request.node.name)) % 10**9}"
+    postgres.execute(f"CREATE DATABASE {name}")
+    url = postgres.url(name)
+    make_tables(url)
+    db = Database(url)
+    settings = make_settings(
+        database_url=url.replace(f":{postgres.port}/", f":{line.port}/"),
+        redis_url=valkey.url,
+        family_path=str(FAMILIES),
+        families="sleep_steps",
+        lease_seconds=6,
+    )
+    made = Bench(settings, db, valkey)
+    yield made
+    made.end()
+    oracle.check(made)
+    db.dispose()
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_commit_whose_answer_is_lost_is_looked_up_and_never_made_twice(line_bench, line):
+    """The commit that publishes the result applies, and the worker does not hear so."""
+    line_bench.worker()
+    job = line_bench.generate(steps=20, step_seconds=0.05)
+    line_bench.wait(job, "running")
+    cuts = 0
+    while line_bench.job(job).state == "running":
+        line.cut_reply_to(b"COMMIT")
+        wait_until(lambda seen=cuts: line.cuts > seen or line_bench.job(job).state != "running", 20)
+        cuts = line.cuts
+    assert cuts
+    found = line_bench.wait(job, seconds=60)
+    assert (found.state, found.attempt, found.strikes) == ("succeeded", 1, 0)
+
+
+def test_a_silent_line_to_the_database_costs_an_attempt_at_most(line_bench, line):
+    job = line_bench.train(steps=60, step_seconds=0.05)
+    worker = line_bench.worker()
+    line_bench.wait_checkpoint(job)
+    line.silence()
+    runner = worker.runner()
+    # nobody can renew the lease: the runner has to go before it ends
+    wait_until(lambda: not runner.is_running(), 30, "the runner to be killed")
+    line.reset()
+    line.speak()
+    found = line_bench.wait(job, seconds=90)
+    assert (found.state, found.strikes) == ("succeeded", 0)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_row_that_somebody_locks_does_not_keep_others_from_being_claimed(bench):
+    locked = bench.generate(steps=1, step_seconds=0)
+    others = [bench.generate(steps=1, step_seconds=0) for _ in range(3)]
+    with bench.db.writing() as session:
+        session.execute(update(Job).where(Job.id == locked).values(name="held"))
+        bench.worker()
+        for other in others:
+            assert bench.wait(other).state == "succeeded"
+        assert session.scalar(select(Job.state).where(Job.id == locked)) == "queued"
+    assert bench.wait(locked).state == "succeeded"
+
+
+# ---- Redis
+
+
+@pytest.fixture
+def own_valkey():
+    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
+    server = ValkeyServer(folder)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def own_bench(make_bench, own_valkey):
+    made = make_bench(redis_url=own_valkey.url)
+    yield made
+    made.end()
+    oracle.check(made)
+
+
+@ONE_DATABASE
+def test_a_stalled_redis_delays_nothing_that_was_accepted_and_doubles_nothing(
+    own_bench, own_valkey
+):
+    own_bench.worker()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    wakeups = Wakeups(own_bench.settings)
+    own_valkey.process.send_signal(signal.SIGSTOP)
+    try:
+        jobs = []
+        for _ in range(20):
+            jobs.append(own_bench.generate(steps=1, step_seconds=0))
+            wakeups.wake("interactive")  # returns although nobody answers
+        for job in jobs:
+            assert own_bench.wait(job).state == "succeeded"
+    finally:
+        own_valkey.process.send_signal(signal.SIGCONT)
+    wakeups.close()
+    later = own_bench.generate()
+    assert own_bench.wait(later).state == "succeeded"
+    assert {own_bench.job(job).attempt for job in [*jobs, later]} == {1}
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("ACL", "SETUSER", "default", "resetpass", ">rotated"),
+    ],
+    ids=["full", "read-only", "locked-out"],
+)
+def test_a_redis_that_takes_nothing_costs_a_poll(own_bench, own_valkey, trouble):
+    own_bench.worker()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    wakeups = Wakeups(own_bench.settings)
+    with own_valkey.client() as client:
+        client.execute_command(*trouble)
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(5)]
+        wakeups.wake("interactive")
+        for job in jobs:
+            assert own_bench.wait(job).state == "succeeded"
+        for setting, value in (("maxmemory", "0"), ("min-replicas-to-write", "0")):
+            client.execute_command("CONFIG", "SET", setting, value)
+        client.execute_command("ACL", "SETUSER", "default", "nopass")
+    wakeups.close()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
