@@ -15,6 +15,13 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", 
 ADVICE = "Memory ran out. A smaller batch, a smaller model or a shorter context needs less."
 
 
+class OutOfMemory(AppError):
+    """Memory ran out."""
+
+    code = "oom"
+    permanent = False  # a neighbour on the device may have had it
+
+
 def failure_of(error: BaseException, job: str) -> Failed:
     code, message, permanent = _meaning(error)
     return Failed(job=job, code=code, message=plain(message, LONGEST_MESSAGE), permanent=permanent)
