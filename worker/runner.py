@@ -104,6 +104,8 @@ class Runner:
             return
         if goes_no_further(start):
             self._make_model(training)
+            del training
+            self._station.device.tidy()
             return
         self._training = training
         self._previews = Previews(self._station, training)
@@ -125,7 +127,6 @@ class Runner:
         """A checkpoint becomes a model at once, also between two steps of another training."""
         while not training.ended:
             training.turn()
-        self._station.device.free()
 
     def _start_generation(self, start: link.Start) -> None:
         if not self._generations.has_work:
@@ -153,7 +154,7 @@ class Runner:
 
     def _forget_training(self) -> None:
         self._training = self._previews = None
-        self._station.device.free()
+        self._station.device.tidy()
 
     def _aside(self) -> None:
         """Whatever is not the training may draw numbers; the training shall not notice."""

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shared.errors import AppError
+from shared.errors import AppError, OutOfMemory
 from shared.params import Unpriced, evaluate, schema_of
 from shared.storage import sha256_of
 from worker import checkpoints, link, randomness
 from worker.checkpoints import Saved, Snapshots
 from worker.data.images import Images
 from worker.data.texts import Texts
-from worker.failures import OutOfMemory, is_out_of_memory
+from worker.failures import is_out_of_memory
 from worker.run import Drained, Run, copy_of
 from worker.station import Station, write_json
 from worker.training_report import TrainingReport

@@ -71,7 +71,8 @@ class TrainingReport:
             self._station.tell(link.Progress(job=self._job, step=run.step, total=run.total))
         if points:
             read = [(step, round(seconds, 3), numbers(found)) for step, seconds, found in points]
-            self.last.update(read[-1][2])
+            for _, _, found in read:
+                self.last.update(found)
             self._station.tell(link.Metrics(job=self._job, points=read))
 
 
