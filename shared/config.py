@@ -65,6 +65,7 @@ class Settings(BaseModel):
     families: str = Field("", description="Only these families, comma-separated; all when empty.")
     family_path: str = Field("", description="Folders with further family files, ':' between.")
     generation_items: int = Field(64, ge=1, le=4096, description="Outputs in flight on a device.")
+    runner_jobs: int = Field(200, ge=0, description="A runner starts anew after so many; 0: never.")
     runner_memory_bytes: int = Field(0, ge=0, description="Memory limit of a runner; 0 is none.")
 
     web_threads: int = Field(64, ge=2, le=2000, description="Blocking threads of the web server.")
@@ -77,6 +78,9 @@ class Settings(BaseModel):
     disk_low_percent: float = Field(5, ge=0, le=90, description="Below it no job is accepted.")
     session_seconds: Seconds = Field(14 * 86_400, description="Life of a browser session.")
     keep_checkpoints: int = Field(2, ge=1, le=100, description="Checkpoints kept beside the best.")
+    keep_final_seconds: Seconds = Field(
+        7 * 86_400, description="So long a finished training can go on with more steps."
+    )
     log_bytes: int = Field(1 << 20, ge=1024, description="Log kept for a job.")
     label_producer: str = Field("Atelier", description="Producer named in the label of outputs.")
 

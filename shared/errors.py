@@ -152,6 +152,13 @@ class StorageFull(Unavailable):
     code = "storage_full"
 
 
+class OutOfMemory(AppError):
+    """Memory ran out. A smaller batch_size, block_size or image_size, or a smaller model, needs less."""
+
+    code = "oom"
+    permanent = False  # a neighbour on the device may have had it
+
+
 class LeaseLost(AppError):
     """This worker no longer holds the job."""
 

@@ -42,8 +42,12 @@ class NewJob:
     inputs: dict[str, Any] = field(default_factory=dict)
     waits_for: str | None = None
     retry_of: str | None = None
+    continues: str | None = None
+    continues_step: int | None = None
     deadline_seconds: float | None = None
+    progress_step: int = 0
     progress_total: int = 0
+    checkpoint_step: int = 0
     max_queued_jobs: int = 10_000
 
 

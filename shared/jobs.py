@@ -244,10 +244,8 @@ def report(session: Session, lease: Lease, news: Report, *, most_log_bytes: int 
     return True
 
 
-def add_checkpoint(
-    session: Session, lease: Lease, *, step: int, location: str, sha256: str, size: int
-) -> bool:
-    """Records a checkpoint whose file lies in storage. Progress pays off the strikes."""
+def add_checkpoint(session: Session, lease: Lease, *, step: int, size: int, **facts: Any) -> bool:
+    """Records a checkpoint whose file lies in storage (`location`, `sha256`, `score`). Progress pays off strikes."""
     farther = Job.checkpoint_step < step
     job = change(
         session,
@@ -261,7 +259,7 @@ def add_checkpoint(
     )
     if job is None:
         return False
-    outputs.record_checkpoint(session, job, step=step, location=location, sha256=sha256, size=size)
+    outputs.record_checkpoint(session, job, step=step, bytes=size, **facts)
     return True
 
 

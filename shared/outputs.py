@@ -11,6 +11,7 @@ from shared.db import clock
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.models import Artifact, Checkpoint, Job, JobLog, MetricPoint, Model, Result
+from shared.previews import thin_out
 
 LOG_IS_FULL = "\n[The log is full.]\n"
 
@@ -59,23 +60,14 @@ def record_report(session: Session, job: Job, news: Report, previews: list[Artif
     if news.log:
         session.add(JobLog(job_id=job.id, n=job.version, at=at, text=news.log))
     _add_artifacts(session, job, previews, at)
+    if previews:
+        thin_out(session, job.id, at)
 
 
-def record_checkpoint(
-    session: Session, job: Job, *, step: int, location: str, sha256: str, size: int
-) -> None:
-    session.add(
-        Checkpoint(
-            id=new_id(),
-            job_id=job.id,
-            fence=job.fence,
-            step=step,
-            location=location,
-            sha256=sha256,
-            bytes=size,
-            created_at=clock(session),
-        )
-    )
+def record_checkpoint(session: Session, job: Job, **facts: Any) -> None:
+    """`facts` are the row's own: step, score, location, sha256, bytes."""
+    at = clock(session)
+    session.add(Checkpoint(id=new_id(), job_id=job.id, fence=job.fence, created_at=at, **facts))
     session.flush()
 
 
@@ -109,15 +101,12 @@ def take_model_of_parent(session: Session, job: Job) -> None:
         job.model_id, job.model_sha256 = made
 
 
-def newest_checkpoints(session: Session, job_id: str) -> list[Checkpoint]:
-    """The checkpoints of a job, the farthest first; of equal steps the latest attempt's first."""
-    return list(
-        session.scalars(
-            select(Checkpoint)
-            .where(Checkpoint.job_id == job_id)
-            .order_by(Checkpoint.step.desc(), Checkpoint.fence.desc())
-        )
-    )
+def newest_checkpoints(session: Session, job_id: str, step: int | None = None) -> list[Checkpoint]:
+    """The checkpoints of a job (at this step), the farthest first; of equal steps the latest attempt's first."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    if step is not None:
+        query = query.where(Checkpoint.step == step)
+    return list(session.scalars(query.order_by(Checkpoint.step.desc(), Checkpoint.fence.desc())))
 
 
 def _add_artifacts(session: Session, job: Job, rows: list[Artifact], at: float) -> None:

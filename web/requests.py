@@ -17,6 +17,7 @@ from shared.params import text_problems
 LONGEST_NUMBER = 400
 MOST_LEVELS = 20  # of lists and objects in each other
 LARGEST_SEED = 2**53
+LARGEST_COUNT = 2**31 - 1
 DAY = 86_400
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -56,6 +57,20 @@ class JobRequest(Strict):
     priority: int = Field(0, ge=-10, le=10)
     deadline_seconds: float | None = Field(None, ge=1, le=30 * DAY)
     waits_for: Ref | None = None
+    name: Name = ""
+
+
+class ContinueRequest(Strict):
+    """The body of POST /jobs/ID/continue."""
+
+    steps: int = Field(ge=1, le=LARGEST_COUNT)
+    checkpoint_step: int | None = Field(None, ge=0, le=LARGEST_COUNT)
+    name: Name = ""
+
+
+class CheckpointModelRequest(Strict):
+    """The body of POST /jobs/ID/checkpoints/STEP/model."""
+
     name: Name = ""
 
 

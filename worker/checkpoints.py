@@ -166,6 +166,7 @@ class Snapshots:
             "kept": {name: _state_of(thing) for name, thing in run.kept.items()},
             "state": run.state,
             "best": best,
+            "offers_since_best": run.offers_since_best,
             "randomness": randomness.take(run.device),
         }
         found: dict[str, Any] = {}
@@ -220,6 +221,7 @@ def restore(run: Run, saved: Saved) -> None:
         run.state.update(whole["state"])
         if whole["best"] is not None:
             _restore_best(run, whole["best"])
+        run.offers_since_best = whole.get("offers_since_best", 0)
         run.step = saved.meta["step"]
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise BadCheckpoint(f"the checkpoint does not fit this training: {error}") from error

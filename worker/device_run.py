@@ -50,8 +50,8 @@ class _Needs:
 
     dataset: Dataset | None
     model: Model | None
-    checkpoints: list[Checkpoint]
-    splits: int  # parts of each batch; more after memory ran out
+    checkpoints: list[Checkpoint]  # its own, then the one that it goes on from
+    splits: int  # so many times more parts of each batch: memory ran out
 
 
 class Fetcher:
@@ -87,6 +87,7 @@ class Fetcher:
                 no_batch=job.no_batch,
                 resumable=held.is_training,
                 splits=needs.splits,
+                continues_step=job.continues_step,
             )
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -141,6 +142,8 @@ class Fetcher:
                 continue
             held.pending.say(f"Continues from the checkpoint at step {row.step}.")
             return link.CheckpointHere(path=str(path), step=row.step)
+        if held.job.continues:
+            raise InputMissing("The checkpoint that it was to go on from is not there any more.")
         return None
 
     def _forget(self, row: Checkpoint) -> None:
@@ -190,19 +193,22 @@ def _needs_of(session: Session, job: Job) -> _Needs:
     dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
     if (model_id and model is None) or (job.dataset_id and dataset is None):
         raise InputMissing()
-    return _Needs(
-        dataset, model, jobs.newest_checkpoints(session, job.id), _splits_of(session, job)
-    )
+    own = jobs.newest_checkpoints(session, job.id)
+    splits = _splits_of(session, job, own[0].fence if own else -1)
+    if job.continues:
+        own += jobs.newest_checkpoints(session, job.continues, job.continues_step)
+    return _Needs(dataset, model, own, splits)
 
 
-def _splits_of(session: Session, job: Job) -> int:
-    """Twice as many parts for each time that the runner ran out of memory over it."""
+def _splits_of(session: Session, job: Job, since: int) -> int:
+    """Twice as many parts for each time that memory ran out over it; a checkpoint (of the attempt with the fence
+    `since`) knows of those before it."""
     if not job.strikes or job.kind != "train":
         return 1
     events = session.scalars(
         select(JobEvent.data).where(JobEvent.job_id == job.id, JobEvent.type == "state")
     )
-    times = sum(data.get("why") == "oom" for data in events)
+    times = sum(data.get("why") == "oom" and data.get("fence", 0) > since for data in events)
     return int(min(2**times, MOST_SPLITS))
 
 

@@ -7,6 +7,7 @@ import signal
 from sqlalchemy.orm import Session
 
 from shared import jobs
+from shared.errors import OutOfMemory
 from worker import link
 from worker.held import Held
 from worker.publish import FULL_DISK_SECONDS, Ending
@@ -93,7 +94,7 @@ def explain(died: Died) -> tuple[str, str]:
     if died.runner.killed_for:
         return "runner_broken", "The runner said something that made no sense."
     if died.status == -signal.SIGKILL and died.out_of_memory:
-        return "oom", "The runner was killed because memory ran out."
+        return "oom", f"The runner was killed. {OutOfMemory().message}"
     if died.status == -signal.SIGKILL:
         return "runner_killed", "The runner was killed."
     if died.status < 0:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 
-from shared.errors import AppError, InvalidInput
+from shared.errors import AppError, InvalidInput, OutOfMemory
 from worker.checkpoints import BadCheckpoint
 from worker.link import Failed
 
 LONGEST_MESSAGE = 2000
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "std::bad_alloc")
-ADVICE = "Memory ran out. A smaller batch, a smaller model or a shorter context needs less."
 
 
 def failure_of(error: BaseException, job: str) -> Failed:
@@ -29,7 +28,7 @@ def _meaning(error: BaseException) -> tuple[str, str, bool]:
     if isinstance(error, AppError):
         return error.code, error.message, error.permanent
     if is_out_of_memory(error):
-        return "oom", ADVICE, False
+        return "oom", OutOfMemory().message, False
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return "storage_full", "The disk of the worker is full.", False
     return "family_error", f"{type(error).__name__}: {error}", True

@@ -96,7 +96,8 @@ class Start(Message):
     checkpoint: CheckpointHere | None = None
     no_batch: bool = False
     resumable: bool = True
-    splits: int = Field(1, ge=1, le=64)  # micro-batches of a training, when memory ran out before
+    splits: int = Field(1, ge=1, le=64)  # so many times more micro-batches: memory ran out
+    continues_step: int | None = None  # the step of another training that this one goes on from
 
 
 class Drain(Message):
@@ -182,6 +183,7 @@ class Checkpoint(Message):
     job: JobKey
     step: Number
     file: Name
+    score: float | None = None  # the best so far
 
 
 class Output(Message):

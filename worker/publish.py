@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import checkpoints, jobs
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import AppError, LeaseLost, StorageFull, Unavailable
@@ -134,11 +134,17 @@ class Publisher:
 
         def write(session: Session) -> list[str]:
             known = jobs.add_checkpoint(
-                session, lease, step=message.step, location=key, sha256=sha256, size=size
+                session,
+                lease,
+                step=message.step,
+                score=message.score,
+                location=key,
+                sha256=sha256,
+                size=size,
             )
             if not known:
                 return [key]
-            return _prune(session, lease.job_id, self._settings.keep_checkpoints)
+            return checkpoints.prune(session, lease.job_id, self._settings.keep_checkpoints)
 
         def applied(session: Session) -> bool:
             row = select(Checkpoint.id).where(Checkpoint.location == key)
@@ -183,6 +189,7 @@ class Publisher:
             sha256=sha256,
             location=key,
             role="preview",
+            metrics={"step": message.step},
         )
         held.pending.add_preview(message.step, artifact)
 
@@ -332,11 +339,3 @@ def _broken(error: Exception, backoff_seconds: float) -> Ending:
     return lambda session, held: jobs.strike(
         session, held.lease, "publish_failed", text, backoff_seconds=backoff_seconds
     )
-
-
-def _prune(session: Session, job: str, keep: int) -> list[str]:
-    """Forgets the checkpoints beyond the newest; returns where their files lie."""
-    stale = jobs.newest_checkpoints(session, job)[keep:]
-    for row in stale:
-        session.delete(row)
-    return [row.location for row in stale]

@@ -38,10 +38,16 @@ class Run:
         self.best_step = 0
         self.best_name = "model"  # which kept thing the best is a copy of
         self.lent = False  # somebody draws from `best`: the next better one becomes a new copy
-        # Set by the runner. `restore` runs once at the first top, `at_top` where `wanted` is set.
+        self.patience = 0  # after so many offers in a row that were no better it ends; 0: never
+        self.offers_since_best = 0
+        self.stopped_early = False
+        self.rows = 0  # of the batch being made; more parts than that help nobody
+        # Set by the runner. `restore` runs once at the first top, `at_top` where `wanted` is set,
+        # `at_end` once where the loop ends.
         self.restore: Callable[[], None] | None = None
         self.wanted = False
         self.at_top: Callable[[], None] = lambda: None
+        self.at_end: Callable[[], None] = lambda: None
         self.on_log: Callable[[str], None] = lambda _text: None
         self._looping = False
         self._torch = sys.modules.get("torch")
@@ -72,14 +78,21 @@ class Run:
         while True:
             if self.wanted:
                 self.at_top()
-            if self.step >= steps:
+            if self.step >= steps or self.is_out_of_patience:
+                self.stopped_early = self.step < steps
+                self.total = self.step
+                self.at_end()
                 return
             self.step += 1
             yield self._here(part.batch(self.step - 1, batch_size, self.seed))
 
+    @property
+    def is_out_of_patience(self) -> bool:
+        return 0 < self.patience <= self.offers_since_best
+
     def parts(self, batch: Any) -> Iterator[tuple[Any, float]]:
         """The batch in `splits` micro-batches, each with its share of it; shares sum to 1."""
-        count = _length(batch)
+        count = self.rows = _length(batch)
         splits = min(self.splits, count)
         if splits <= 1:
             yield batch, 1.0
@@ -91,8 +104,10 @@ class Run:
     def offer(self, model: Any, score: Any) -> None:
         """Says how good the model is now; lower is better. The best copy becomes the result."""
         score = float(score)
+        self.offers_since_best += 1
         if not score < self.best_score:
             return
+        self.offers_since_best = 0
         self.best_name = next((k for k, kept in self.kept.items() if kept is model), "model")
         if self.best_name not in self.kept:
             raise ValueError("offer a thing that is kept, or keep one of its shape as 'model'")

@@ -29,7 +29,7 @@ from worker.family import family_files, load_family
 from worker.generation import Generations
 from worker.previews import Previews
 from worker.station import Station
-from worker.training import Training
+from worker.training import Training, goes_no_further
 
 log = logging.getLogger("worker.runner")
 EXIT_BROKEN = 3
@@ -95,21 +95,38 @@ class Runner:
     # Jobs come and go
 
     def _start_training(self, start: link.Start) -> None:
-        if self._training is not None:
+        if self._training is not None and not goes_no_further(start):
             self._station.fail(start.job, Busy())
             return
+        self._aside()
+        training = self._begun(start)
+        if training is None:
+            return
+        if goes_no_further(start):
+            self._make_model(training)
+            del training
+            self._station.device.tidy()
+            return
+        self._training = training
+        self._previews = Previews(self._station, training)
+        self._trained = self._generated
+
+    def _begun(self, start: link.Start) -> Training | None:
         training = Training(self._station, start)
         self._station.stepping.mark(self._station.stepping.note([start.job]))
         try:
             training.begin()
         except Exception as error:
             self._station.fail(start.job, error)
-            return
+            return None
         finally:
             self._station.stepping.clear()
-        self._training = training
-        self._previews = Previews(self._station, training)
-        self._trained = self._generated
+        return training
+
+    def _make_model(self, training: Training) -> None:
+        """A checkpoint becomes a model at once, also between two steps of another training."""
+        while not training.ended:
+            training.turn()
 
     def _start_generation(self, start: link.Start) -> None:
         if not self._generations.has_work:
@@ -137,7 +154,7 @@ class Runner:
 
     def _forget_training(self) -> None:
         self._training = self._previews = None
-        self._station.device.free()
+        self._station.device.tidy()
 
     def _aside(self) -> None:
         """Whatever is not the training may draw numbers; the training shall not notice."""

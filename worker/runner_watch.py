@@ -36,6 +36,8 @@ class RunnerWatch:
         self.hello: link.Hello | None = None
         self.guard = LeaseGuard(settings.lease_seconds, lambda: self.kill("lease"))
         self._deaths = 0
+        self._jobs = 0  # that this runner was given
+        self._retired = False  # it was told to end, to start anew
         self._next_start = 0.0
         self._started = 0.0
         self._last_heard = 0.0
@@ -56,6 +58,7 @@ class RunnerWatch:
             self._wait_longer(now)
             return
         self._started = self._last_heard = now
+        self._jobs, self._retired = 0, False
         self._gaps.clear()
         self.runner.send(self._configure())
 
@@ -74,7 +77,16 @@ class RunnerWatch:
 
     def send(self, message: link.Message) -> None:
         if self.runner is not None:
+            self._jobs += isinstance(message, link.Start)
             self.runner.send(message)
+
+    def renew_if_worn(self) -> None:
+        """Called while nothing is held: a runner that has run many jobs ends, and with it what they left in it."""
+        if self.ready and 0 < self._settings.runner_jobs <= self._jobs:
+            log.info("the runner has run %s jobs; starting a new one", self._jobs)
+            self.hello = None  # nothing is claimed for it any more
+            self._retired = True
+            self.send(link.Stop())
 
     def kill(self, why: str) -> None:
         runner = self.runner
@@ -103,7 +115,10 @@ class RunnerWatch:
 
     def died(self, now: float) -> None:
         self.runner = self.hello = None
-        self._wait_longer(now)
+        if self._retired:
+            self._next_start = now
+        else:
+            self._wait_longer(now)
 
     def _wait_longer(self, now: float) -> None:
         if now - self._started > STEADY_SECONDS:

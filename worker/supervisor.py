@@ -335,6 +335,8 @@ class Supervisor:
     def _mind_runner(self, now: float) -> None:
         if not self._stopping.is_set():
             self._watch.ensure(now)
+        if not self._held:
+            self._watch.renew_if_worn()
         working = self._working()
         first = any(not held.heard for held in working)
         self._watch.find_deaf(now, working=bool(working), first=first)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import delete, exists, or_, select
+from sqlalchemy import case, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
+from shared import checkpoints
 from shared.config import Settings
 from shared.db import Database, clock
 from shared.errors import NotFound
@@ -38,7 +39,7 @@ GONE_WORKER_SECONDS = 7 * DAY
 AT_ONCE = 500
 
 
-def sweep_rows(db: Database, storage: LocalStorage) -> None:
+def sweep_rows(settings: Settings, db: Database, storage: LocalStorage) -> None:
     """The cheap part: rows whose time is over."""
     with db.writing() as session:
         at = clock(session)
@@ -50,16 +51,26 @@ def sweep_rows(db: Database, storage: LocalStorage) -> None:
             delete(Worker).where(Worker.heartbeat_at < at - GONE_WORKER_SECONDS),
         ):
             session.execute(statement)
-        stale = session.scalars(
-            select(Checkpoint)
-            .join(Job, Job.id == Checkpoint.job_id)
-            .where(Job.state.in_(FINAL), Job.finished_at < at - DAY)
-            .limit(AT_ONCE)
-        ).all()
-        for row in stale:
-            session.delete(row)
-    for row in stale:
-        storage.delete(row.location)
+        stale = checkpoints.forget(
+            session, _old_checkpoints(session, at, settings.keep_final_seconds)
+        )
+    for location in stale:
+        storage.delete(location)
+
+
+def _old_checkpoints(session: Session, at: float, keep_final: float) -> list[Checkpoint]:
+    """Those of jobs that ended a day ago; the last state of a training that succeeded stays longer."""
+    query = (
+        select(Checkpoint)
+        .join(Job, Job.id == Checkpoint.job_id)
+        .where(
+            Job.state.in_(FINAL),
+            Job.finished_at < at - case((checkpoints.is_final(), keep_final), else_=DAY),
+            ~checkpoints.in_use(),
+        )
+        .limit(AT_ONCE)
+    )
+    return list(session.scalars(query))
 
 
 def sweep_files(settings: Settings, db: Database, storage: LocalStorage) -> int:

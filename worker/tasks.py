@@ -43,7 +43,7 @@ def check_dataset(
 def sweep(
     settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
 ) -> None:
-    sweep_rows(db, storage)
+    sweep_rows(settings, db, storage)
     sweep_datasets(settings, db, storage)
     if arguments.get("files"):
         sweep_files(settings, db, storage)

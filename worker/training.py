@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shared.errors import AppError
+from shared.errors import AppError, OutOfMemory
 from shared.params import Unpriced, evaluate, schema_of
 from shared.storage import sha256_of
 from worker import checkpoints, link, randomness
@@ -17,11 +17,13 @@ from worker.checkpoints import Saved, Snapshots
 from worker.data.images import Images
 from worker.data.texts import Texts
 from worker.failures import is_out_of_memory
-from worker.run import Drained, Run
+from worker.run import Drained, Run, copy_of
 from worker.station import Station, write_json
 from worker.training_report import TrainingReport
 
 MOST_SPLITS = 64
+# Standard parameters of which less needs less memory.
+SMALLER = ("batch_size", "block_size", "image_size", "width", "n_embd", "n_layer", "base_channels")
 
 
 class LeftMode(AppError):
@@ -71,8 +73,10 @@ class Training:
         self._out.mkdir(parents=True, exist_ok=True)
         meta = {} if saved is None else saved.meta
         self.threads = int(meta.get("threads", self.station.device.threads))
-        self.report = TrainingReport(self.station, self.job, float(meta.get("seconds", 0)))
-        self._make(saved, max(start.splits, int(meta.get("splits", 1))))
+        self.report = TrainingReport(
+            self.station, self.job, float(meta.get("seconds", 0)), meta.get("last", {})
+        )
+        self._make(saved, min(start.splits * int(meta.get("splits", 1)), MOST_SPLITS))
 
     def _check_data(self, facts: dict[str, Any]) -> None:
         for expression, message in self.module.FAMILY.accepts:
@@ -113,13 +117,19 @@ class Training:
         device.use_threads(self.threads)
         self._aside = None
         run = self.run = Run(seed=self.start.seed, device=device.name, splits=splits)
+        run.patience = int(getattr(self.params, "patience", 0))
         run.on_log = self._log
-        run.at_top = self._at_top
+        run.at_top, run.at_end = self._at_top, self._at_end
         if saved is not None:
-            run.restore = lambda: checkpoints.restore(run, saved)
+            run.restore = lambda: self._restore(saved)
         self.snapshots = Snapshots(run, self._facts())
         self._next_checkpoint = time.monotonic() + self.station.configure.checkpoint_seconds
         self.generator = self.module.train(self.params, self.data, run)
+
+    def _restore(self, saved: Saved) -> None:
+        checkpoints.restore(self.run, saved)
+        if self.run.is_out_of_patience and self.run.step == self.start.continues_step:
+            self.run.offers_since_best = 0  # it had ended early, and more steps were asked for
 
     def _facts(self) -> dict[str, Any]:
         family = self.module.FAMILY
@@ -178,16 +188,26 @@ class Training:
 
     def _go_on_smaller(self, error: BaseException) -> None:
         """Out of memory: again from the newest snapshot with half the rows at a time."""
-        splits = self.run.splits * 2
-        if not is_out_of_memory(error) or splits > MOST_SPLITS or self.draining:
+        splits, rows = self.run.splits * 2, self.run.rows
+        if not is_out_of_memory(error) or self.draining:
             self._fail(error)
+            return
+        if splits > MOST_SPLITS or self.run.splits >= max(1, rows):
+            self._fail(OutOfMemory(self._advice()))
             return
         self._close()
         del self.run
         error.__traceback__ = None  # it holds the failed step's tensors
         self.station.device.free()
-        self._log(f"Memory ran out; going on with each batch in {splits} parts.")
+        self._log(f"Memory ran out; going on with each batch in {splits} micro-batches.")
         self._tried(lambda: self._make(self._newest or self._first(), splits))
+
+    def _advice(self) -> str:
+        splits = self.run.splits
+        parts = f", even with each batch in {splits} micro-batches" if splits > 1 else ""
+        names = [name for name in SMALLER if hasattr(self.params, name)]
+        less = f"a smaller {' or '.join(names)}" if names else "a smaller model"
+        return f"Memory ran out at step {self.run.step}{parts}. Try {less}."
 
     def _first(self) -> Saved | None:
         return None if self.start.checkpoint is None else self._read_checkpoint()
@@ -207,15 +227,29 @@ class Training:
             now = time.monotonic()
             self._next_checkpoint = now + self.station.configure.checkpoint_seconds
 
+    def _at_end(self) -> None:
+        """Where the loop ends its state is kept, so that more steps can follow later."""
+        run = self.run
+        if run.stopped_early:
+            self._log(
+                f"Stopped early at step {run.step}: {run.offers_since_best} measurements in a row "
+                f"brought nothing better than {run.best_score:.6g} at step {run.best_step}."
+            )
+        kept = self._newest is not None and self._newest.meta["step"] == run.step
+        if self.start.resumable and not kept and not goes_no_further(self.start):
+            self._snapshot()
+
     def _snapshot(self) -> None:
         self.snapshots.wait()
-        step = self.run.step
-        self._newest = self.snapshots.take(seconds=self.report.seconds())
+        run, step = self.run, self.run.step
+        self.report.send(run)
+        self._newest = self.snapshots.take(seconds=self.report.seconds(), last=self.report.last)
         name = f"checkpoint-{step}.safetensors"
+        score = run.best_score if run.best is not None else None
 
         def written(error: OSError | None) -> None:
             if error is None:
-                self.station.tell(link.Checkpoint(job=self.job, step=step, file=name))
+                self.station.tell(link.Checkpoint(job=self.job, step=step, file=name, score=score))
             else:
                 self._log(f"The checkpoint of step {step} could not be written: {error.strerror}.")
 
@@ -258,7 +292,7 @@ class Training:
 
     def _finish(self) -> None:
         self.report.send(self.run)
-        model = self.run.result
+        model = self._result()
         if model is None:
             raise NoModel()
         if hasattr(model, "eval"):
@@ -271,18 +305,35 @@ class Training:
         facts = made.get("facts", {})
         write_json(folder / "atelier.json", self._meta(schema, facts))
         run = self.run
-        metrics: dict[str, Any] = {"steps": run.step, **self.report.last}
-        if run.best is not None:
-            metrics |= {"best_score": run.best_score, "best_step": run.best_step}
         self._end(
             link.Done(
                 job=self.job,
-                metrics=metrics,
+                metrics=self._metrics(),
                 model=link.ModelMade(folder=folder.name, schema_=schema, facts=facts),
                 build=self._facts() | {"splits": run.splits},
                 seconds=self.report.seconds(),
             )
         )
+
+    def _result(self) -> Any:
+        run = self.run
+        if goes_no_further(
+            self.start
+        ):  # the weights of that very step, not the best ones before it
+            model = run.kept.get(run.best_name)
+            return None if model is None else copy_of(model)
+        return run.result
+
+    def _metrics(self) -> dict[str, Any]:
+        run = self.run
+        metrics: dict[str, Any] = {"steps": run.step, **self.report.last}
+        if run.best is not None and not goes_no_further(self.start):
+            metrics |= {"best_score": run.best_score, "best_step": run.best_step}
+        if run.stopped_early:
+            metrics["stopped_early"] = run.step
+        if run.splits > 1:
+            metrics["micro_batches"] = run.splits
+        return metrics
 
     def _meta(self, schema: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         """What a model says of itself. No time and no id of a job: same input, same bytes."""
@@ -297,6 +348,12 @@ class Training:
             "facts": facts,
             "generate_schema": schema,
         }
+
+
+def goes_no_further(start: link.Start) -> bool:
+    """Whether this only makes a checkpoint of another training into a model: it asks for no step beyond it."""
+    begins, steps = start.continues_step, start.params.get("steps")
+    return begins is not None and isinstance(steps, int) and steps <= begins
 
 
 def narrowed(kind: Any, patches: dict[str, Any]) -> dict[str, Any]:

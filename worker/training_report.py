@@ -23,8 +23,14 @@ Point = tuple[int, float, dict[str, Any]]
 
 
 class TrainingReport:
-    def __init__(self, station: Station, job: str, seconds_before: float) -> None:
-        """`seconds_before` is what earlier attempts took, so that the curve goes on."""
+    def __init__(
+        self,
+        station: Station,
+        job: str,
+        seconds_before: float,
+        last: dict[str, float | None] | None = None,
+    ) -> None:
+        """`seconds_before` is what earlier attempts took, so that the curve goes on; `last` their newest numbers."""
         self._station = station
         self._job = job
         self._began = time.monotonic() - seconds_before
@@ -33,7 +39,7 @@ class TrainingReport:
         self._newest: Point | None = None
         self._usual: KeysView[str] | None = None
         self._told = (-1, -1)
-        self.last: dict[str, float | None] = {}
+        self.last: dict[str, float | None] = dict(last or {})
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
@@ -65,7 +71,8 @@ class TrainingReport:
             self._station.tell(link.Progress(job=self._job, step=run.step, total=run.total))
         if points:
             read = [(step, round(seconds, 3), numbers(found)) for step, seconds, found in points]
-            self.last.update(read[-1][2])
+            for _, _, found in read:
+                self.last.update(found)
             self._station.tell(link.Metrics(job=self._job, points=read))
 
 

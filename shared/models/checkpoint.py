@@ -20,4 +20,5 @@ class Checkpoint(Base):
     location: Mapped[str] = mapped_column(String(255), unique=True)  # one file
     sha256: Mapped[Sha256]
     bytes: Mapped[Big]
+    score: Mapped[float | None]  # the best so far at this step; lower is better
     created_at: Mapped[Time]

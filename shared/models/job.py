@@ -46,6 +46,9 @@ class Job(Base):
     model_sha256: Mapped[str] = mapped_column(String(64), default="")
     inputs: Mapped[Object] = mapped_column(default=dict)  # x-ref parameter -> storage key, sha256
     retry_of: Mapped[str | None] = mapped_column(String(32), index=True)
+    # the training whose checkpoint at this step it begins with
+    continues: Mapped[str | None] = mapped_column(String(32), index=True)
+    continues_step: Mapped[int | None]
     waits_for: Mapped[str | None] = mapped_column(String(32), ForeignKey("job.id"), index=True)
 
     state: Mapped[str] = mapped_column(String(16), default="queued")

@@ -12,6 +12,7 @@ from torch import nn
 from shared.params import Field, Params
 from worker.data.texts import Windows
 from worker.family import Family, Finished, Preview
+from worker.nn.fields import patience
 
 SLOTS = 4
 
@@ -22,6 +23,14 @@ class TrainParams(Params):
     hungry_above: int = Field(
         0, ge=0, le=1000, title="Hungry", description="More rows than this at a time are too many."
     )
+    patience: int = patience()
+    worse_after: int = Field(
+        0, ge=0, le=1_000_000, title="Worse after", description="Later scores are worse; 0: not."
+    )
+    cosine_steps: int = Field(
+        0, ge=0, le=1_000_000, title="Cosine", description="Length of the schedule; 0: as steps."
+    )
+    starving: bool = Field(False, title="Starving", description="Even one row is too much.")
     leave_mode: bool = Field(False, title="Leave mode", description="Forget to leave no_grad.")
 
 
@@ -70,7 +79,9 @@ def train(params, data, run):
     model = run.keep("model", Model(params.width))
     optimizer = run.keep("optimizer", torch.optim.AdamW(model.parameters(), lr=1e-2))
     warm = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=5)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.steps)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, params.cosine_steps or params.steps
+    )
     scheduler = run.keep(
         "scheduler", torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, cosine], [5])
     )
@@ -78,7 +89,7 @@ def train(params, data, run):
     for batch in run.batches(windows, 8, params.steps):
         optimizer.zero_grad()
         for (x, y), share in run.parts(batch):
-            if params.hungry_above and len(x) > params.hungry_above:
+            if params.starving or params.hungry_above and len(x) > params.hungry_above:
                 raise torch.OutOfMemoryError("out of memory")
             loss = share * loss_of(model, x, y)
             loss.backward()
@@ -91,7 +102,8 @@ def train(params, data, run):
             torch.set_grad_enabled(False)
         if run.step % 10 == 0:
             score = yield from validate(model, held_out)
-            run.offer(model, score)
+            worse = params.worse_after and run.step > params.worse_after
+            run.offer(model, score + run.step if worse else score)
             yield {"validation": score}
         yield {"loss": loss}
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from web.services import events
-from web.services.events import thinned
+from web.services.curves import thinned
 
 STREAM = {"Accept": "text/event-stream"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import jobs
 from shared.errors import BadData
 from shared.job_records import Lease
 from shared.models import Checkpoint, Job, Model
@@ -176,3 +177,71 @@ def test_what_an_earlier_life_left_goes_whatever_it_is(tmp_path):
         "tmp",
     ]
     assert (kept / "file").exists()
+
+
+def checkpoint(work, job_id, step, fence=1):
+    key = f"checkpoints/{job_id}/{fence}/{step}.safetensors"
+    sha256, size = work.storage.put_bytes(key, f"{job_id} {step}".encode())
+    with work.db.writing() as session:
+        session.add(
+            Checkpoint(
+                job_id=job_id,
+                fence=fence,
+                step=step,
+                location=key,
+                sha256=sha256,
+                bytes=size,
+                created_at=0.0,
+            )
+        )
+
+
+def test_a_training_that_goes_on_gets_the_checkpoint_it_goes_on_from_until_it_has_one(
+    work, fetcher
+):
+    parent, job = work.train(), work.train(steps=9)
+    for step in (3, 5, 8):
+        checkpoint(work, parent, step)
+    goes_on = held(work, job, continues=parent, continues_step=5)
+    start = fetcher.prepare(goes_on)
+    assert (start.checkpoint.step, start.continues_step) == (5, 5)
+    assert Path(start.checkpoint.path).read_text() == f"{parent} 5"
+    checkpoint(work, job, 7)
+    start = fetcher.prepare(goes_on)
+    assert (start.checkpoint.step, start.continues_step) == (7, 5)
+
+
+def test_without_the_checkpoint_it_was_to_go_on_from_it_does_not_begin_anew(work, fetcher):
+    parent = work.train()
+    checkpoint(work, parent, 5)
+    with pytest.raises(InputMissing, match="checkpoint"):
+        fetcher.prepare(held(work, work.train(), continues=parent, continues_step=6))
+
+
+def test_each_time_memory_ran_out_since_the_checkpoint_makes_twice_as_many_parts(work, fetcher):
+    """Killed by the kernel, nobody in the runner can halve them any more."""
+    job_id = work.train()
+
+    def killed():
+        with work.db.writing() as session:
+            job = session.get(Job, job_id)
+            job.state, job.owner, job.fence = "running", "w", job.fence + 1
+            session.flush()
+            jobs.strike(session, Lease(job_id, job.fence), "oom", "killed")
+        job = work.job(job_id)
+        assert job.state == "queued" and job.error_code is None
+        return fetcher.prepare(Held(job, Lease(job_id, job.fence), work.settings.data / "r")).splits
+
+    assert [killed(), killed()] == [2, 4]
+    # it got further with four parts, which the checkpoint remembers
+    fence = work.job(job_id).fence + 1
+    with work.db.writing() as session:
+        job = session.get(Job, job_id)
+        job.state, job.owner, job.fence = "running", "w", fence
+        session.flush()
+        key = f"checkpoints/{job_id}/{fence}/5.safetensors"
+        sha256, size = work.storage.put_bytes(key, b"state")
+        file = {"location": key, "sha256": sha256, "size": size}
+        assert jobs.add_checkpoint(session, Lease(job_id, fence), step=5, **file)
+        jobs.give_back(session, Lease(job_id, fence), "drain")
+    assert killed() == 2

@@ -189,3 +189,34 @@ def test_without_an_offer_the_kept_model_is_the_result():
     assert run.result is None
     model = run.keep("model", nn.Linear(1, 1))
     assert run.result is model
+
+
+def offers(run, *scores, steps=100):
+    """The steps that a loop makes which offers these scores, one a step."""
+    model = run.keep("model", nn.Linear(1, 1))
+    for _ in run.batches(Part(), 2, steps):
+        run.offer(model, scores[min(run.step, len(scores)) - 1])
+    return run.step
+
+
+def test_without_patience_it_makes_every_step():
+    run = Run(seed=1)
+    assert offers(run, 1.0, steps=30) == 30
+    assert not run.stopped_early
+
+
+def test_it_stops_after_so_many_offers_in_a_row_that_were_no_better():
+    run = Run(seed=1)
+    run.patience = 3
+    ended = []
+    run.at_end = lambda: ended.append(run.step)
+    assert offers(run, 5.0, 6.0, 7.0, 4.0, 4.0, math.nan, 4.5, 1.0) == 7
+    assert (run.best_score, run.best_step) == (4.0, 4)
+    assert run.stopped_early and run.total == 7 and ended == [7]
+
+
+def test_an_end_at_the_last_step_is_no_early_one():
+    run = Run(seed=1)
+    run.patience = 2
+    assert offers(run, 1.0, steps=3) == 3
+    assert not run.stopped_early

@@ -114,3 +114,18 @@ def test_two_workers_share_a_queue_and_run_each_job_once(work, worker):
         assert {(job.state, job.attempt) for job in found} == {("succeeded", 1)}
     finally:
         second.end()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_runner_that_has_run_many_jobs_starts_anew_between_two(work):
+    worker = WorkerProcess(work.settings.model_copy(update={"runner_jobs": 2}))
+    try:
+        pids = []
+        for _ in range(5):
+            assert work.wait(work.generate(count=1)).state == "succeeded"
+            pids.append(worker.runner().pid)
+        wait_until(lambda: worker.runner().pid != pids[0], what="a new runner")
+        found = work.wait(work.generate(count=1))
+        assert (found.state, found.attempt) == ("succeeded", 1)
+    finally:
+        worker.end()

@@ -129,7 +129,7 @@ def test_rows_whose_time_is_over_go(work):
                 name="sweep", arguments={}, state="done", created_at=at, finished_at=at - 2 * DAY
             )
         )
-    sweep_rows(work.db, work.storage)
+    sweep_rows(work.settings, work.db, work.storage)
     with work.db.reading() as session:
         assert [row.key for row in session.query(IdempotencyKey)] == ["new"]
         assert not session.query(ShortTask).all()
@@ -149,3 +149,40 @@ def test_run_folders_nobody_holds_go(work):
         row.state, row.fence, row.owner, row.lease_until = "running", 1, "w", 9e9
     sweep_files(work.settings, work.db, work.storage)
     assert sorted(str(path.relative_to(runs)) for path in runs.glob("*/*")) == sorted(kept)
+
+
+def test_the_last_state_of_a_finished_training_stays_longer(work):
+    job = work.train()
+    with work.db.writing() as session:
+        at = clock(session)
+        row = session.get(Job, job)
+        row.state, row.progress_step, row.finished_at = "succeeded", 9, at - 2 * DAY
+        for step in (5, 9):
+            session.add(
+                Checkpoint(
+                    job_id=job,
+                    fence=1,
+                    step=step,
+                    location=f"checkpoints/{job}/1/{step}.safetensors",
+                    sha256="",
+                    bytes=4,
+                    created_at=0.0,
+                )
+            )
+
+    def left(**settings):
+        sweep_rows(work.settings.model_copy(update=settings), work.db, work.storage)
+        with work.db.reading() as session:
+            return [row.step for row in jobs.newest_checkpoints(session, job)]
+
+    for step in (5, 9):
+        put(work, f"checkpoints/{job}/1/{step}.safetensors")
+    assert left() == [9]
+    child = work.train()
+    with work.db.writing() as session:
+        row = session.get(Job, child)
+        row.continues, row.continues_step = job, 9
+    assert left(keep_final_seconds=DAY) == [9]
+    work.cancel(child)
+    assert left(keep_final_seconds=DAY) == []
+    assert not names(work)

@@ -23,16 +23,16 @@ bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 def submit() -> Response:
     key = request.headers.get("Idempotency-Key")
     done = jobs.submit_job(studio(), current_user(), body(JobRequest), key, flag("dry_run"))
-    return _accepted(done) if done.text else answer(done.job)
+    return accepted(done) if done.text else answer(done.job)
 
 
 @bp.post("/<job_id>/retry")
 def retry(job_id: str) -> Response:
     no_body()
-    return _accepted(jobs.retry_job(studio(), current_user(), job_id))
+    return accepted(jobs.retry_job(studio(), current_user(), job_id))
 
 
-def _accepted(done: jobs.Submitted) -> Response:
+def accepted(done: jobs.Submitted) -> Response:
     response = answer(done.text, 202)
     response.headers["Location"] = f"/api/v1/jobs/{done.job['id']}"
     response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -100,6 +100,11 @@ def delete(job_id: str) -> Response:
 def metrics(job_id: str) -> Response:
     points = number("max_points", 500, 2, 10_000)
     return answer(jobs.job_metrics(studio(), current_user(), job_id, points))
+
+
+@bp.get("/<job_id>/previews")
+def previews(job_id: str) -> Response:
+    return answer(jobs.job_previews(studio(), current_user(), job_id))
 
 
 @bp.get("/<job_id>/log")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
 from web.services import access, references, shown, submit
-from web.services.events import job_events, job_log, job_metrics, latest_events
+from web.services.curves import job_metrics
+from web.services.events import job_events, job_log, job_previews, latest_events
 from web.services.job_lists import Filters, list_jobs
 from web.services.studio import Studio
 
@@ -33,6 +35,7 @@ __all__ = [
     "job_events",
     "job_log",
     "job_metrics",
+    "job_previews",
     "latest_events",
     "list_jobs",
     "pause_job",
@@ -62,18 +65,34 @@ def submit_job(
     """Accepts a job, once for each key. Raises all that web/services/submit.py refuses, StorageFull,
     QuotaExceeded and KeyReused.
     """
-    digest = _digest(body)
-    if key is not None and not dry_run:
+    if dry_run:
+        _check_disk(studio)
+        with studio.db.reading() as session:
+            return Submitted(_estimate(submit.plan(session, studio, user, body)))
+    asked = body.model_dump(exclude_unset=True)
+    return accept_once(
+        studio, user, key, asked, lambda session: submit.plan(session, studio, user, body).new_job
+    )
+
+
+def accept_once(
+    studio: Studio,
+    user: User,
+    key: str | None,
+    asked: dict[str, Any],
+    make: Callable[[Session], NewJob],
+) -> Submitted:
+    """Accepts what `make` makes, once for each key; `asked` is what must be the same for a replay."""
+    digest = _digest(asked)
+    if key is not None:
         _check_key(key)
         with studio.db.reading() as session:
             if replay := _replay(session, user, key, digest):
                 return replay
     _check_disk(studio)
     with studio.db.reading() as session:
-        planned = submit.plan(session, studio, user, body)
-    if dry_run:
-        return Submitted(_estimate(planned))
-    return _accept(studio, user, planned.new_job, key, digest)
+        new = make(session)
+    return _accept(studio, user, new, key, digest)
 
 
 def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
@@ -146,8 +165,8 @@ def _check_key(key: str) -> None:
         )
 
 
-def _digest(body: JobRequest) -> str:
-    text = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True)
+def _digest(asked: dict[str, Any]) -> str:
+    text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -280,16 +299,17 @@ def _stopped(session: Session, job: Job) -> Job:
 
 
 def _waiting_for(session: Session, job: Job) -> list[dict[str, str]]:
-    """Jobs that would fail if this one were cancelled, or that read what it made."""
+    """Jobs that would fail if this one were cancelled, that go on from it, or that read what it made."""
     active = Job.state.in_(("queued", "running"))
+    followers = session.scalars(select(Job.id).where(Job.continues == job.id, active))
     waiting = session.scalars(select(Job.id).where(Job.waits_for == job.id, active))
     readers = session.scalars(
         select(Job.id).where(
             active, Job.user_id == job.user_id, references.used(f"artifacts/{job.id}/")
         )
     )
-    found = sorted({*waiting, *readers}) if job.state != "succeeded" else sorted(readers)
-    return [{"type": "job", "id": job_id} for job_id in found]
+    found = {*readers, *followers} | (set() if job.state == "succeeded" else {*waiting})
+    return [{"type": "job", "id": job_id} for job_id in sorted(found)]
 
 
 def _delete_files(studio: Studio, job: Job) -> None:

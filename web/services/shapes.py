@@ -58,6 +58,8 @@ def job_shape(job: Job, result: Result | None, artifacts: list[Artifact], queue:
         "dataset_id": job.dataset_id,
         "model_id": job.model_id,
         "retry_of": job.retry_of,
+        "continues": job.continues,
+        "continues_step": job.continues_step,
         "waits_for": job.waits_for,
         "paused": job.paused_at is not None,
         "cancel_requested": job.cancel_requested_at is not None,
@@ -84,8 +86,9 @@ def _eta(job: Job) -> float | None:
     if job.state != "running":
         return None
     step, total = job.progress_step, job.progress_total
-    if step and total and job.device_seconds:
-        return round(job.device_seconds / step * max(0, total - step), 1)
+    made = step - (job.continues_step or 0)
+    if made > 0 and total and job.device_seconds:
+        return round(job.device_seconds / made * max(0, total - step), 1)
     return round(job.estimate_seconds, 1) if job.estimate_seconds is not None else None
 
 

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import catalog
-from shared.errors import AppError, InvalidInput, NotFound, TooExpensive
+from shared import catalog, checkpoints
+from shared.errors import AppError, Conflict, InvalidInput, NotFound, TooExpensive
 from shared.job_records import NewJob
 from shared.models import Dataset, Job, Model, Result, User
 from shared.params import check_rules, clean, price
@@ -50,8 +50,13 @@ class _Subject:
         return dict(source.facts or {}) if source else {}
 
 
-def plan(session: Session, studio: Studio, user: User, body: JobRequest) -> Plan:
-    """What POST /jobs would accept. Raises InvalidInput, NotFound, KindUnavailable or TooExpensive."""
+def plan(
+    session: Session, studio: Studio, user: User, body: JobRequest, steps_done: int | None = None
+) -> Plan:
+    """What POST /jobs would accept; of a training that goes on from a step, the rest is priced.
+
+    Raises InvalidInput, NotFound, KindUnavailable or TooExpensive.
+    """
     _sound_family_needed(session, body)
     parent = _parent(session, user, body)
     subject = _subject(session, user, body, parent)
@@ -66,6 +71,9 @@ def plan(session: Session, studio: Studio, user: User, body: JobRequest) -> Plan
     if problems:
         raise InvalidInput(errors=problems)
     prices = price(action["cost"], facts)
+    if steps_done is not None and prices.get("flops") is not None:
+        before = price(action["cost"], {**facts, "steps": steps_done}).get("flops")
+        prices["flops"] = max(0.0, (prices["flops"] or 0.0) - (before or 0.0))
     estimate = _seconds(session, prices.get("flops"))
     _check_price(session, studio, prices, estimate)
     model = subject.model
@@ -98,6 +106,8 @@ def still_there(session: Session, user: User, new: NewJob) -> None:
         _held(session, Dataset, new.dataset_id, user, "/dataset_id")
     if new.model_id:
         _held(session, Model, new.model_id, user, "/model_id")
+    if new.continues and not checkpoints.hold(session, new.continues, new.continues_step or 0):
+        raise Conflict("The checkpoint to go on from is not kept any more.")
     references.still_there(session, user, new.params, new.inputs)
 
 
@@ -105,7 +115,7 @@ def copy_of(job: Job, studio: Studio) -> NewJob:
     """The same job again, for a retry: same seed, same parameters, same versions."""
     names = (
         "user_id kind family family_version name params seed lane priority estimate_seconds "
-        "dataset_id model_id model_sha256 inputs waits_for progress_total"
+        "dataset_id model_id model_sha256 inputs waits_for continues continues_step"
     ).split()
     new = NewJob(**{name: getattr(job, name) for name in names})
     total = job.params.get("steps", 0) if job.kind == "train" else 0
@@ -114,6 +124,8 @@ def copy_of(job: Job, studio: Studio) -> NewJob:
         new,
         retry_of=job.id,
         progress_total=total,
+        progress_step=job.continues_step or 0,
+        checkpoint_step=job.continues_step or 0,
         deadline_seconds=deadline,
         max_queued_jobs=studio.settings.max_queued_jobs,
     )

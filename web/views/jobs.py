@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.errors import AlreadyEnded, NotFound
+from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
 from shared.jobs import FINAL, STATES
 from shared.models import User
-from web.requests import check
+from web.requests import CheckpointModelRequest, ContinueRequest, check
 from web.security import current_user, studio
-from web.services import datasets, jobs, models
+from web.services import continuing, datasets, jobs, models
 from web.views import charts, media, words
 from web.views.deleting import delete_or_ask
 
@@ -22,7 +24,8 @@ bp = Blueprint("jobs", __name__)
 CHART_POINTS = 300
 LOG_LINES = 40
 MOST_EVENTS = 12
-MOST_PREVIEWS = 12
+WHOLE = re.compile(r"[0-9]{1,9}")
+MOST_ROUNDS = 12  # of previews
 MOST_TEXTS = 20
 
 Event = dict[str, Any]
@@ -59,7 +62,8 @@ def show(job_id: str) -> ResponseReturnValue:
             *map(lambda one: media.with_text(user, one), made[:MOST_TEXTS]),
             *made[MOST_TEXTS:],
         ],
-        previews=_previews(user, events),
+        rounds=_rounds(user, job),
+        checkpoints=_checkpoints(user, job),
         texts=[] if made else _texts(events),
         metrics=words.pairs(job["result"]["metrics"]) if job["result"] else [],
         log=_tail(jobs.job_log(studio(), user, job_id)),
@@ -97,6 +101,33 @@ def retry(job_id: str) -> ResponseReturnValue:
     return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
 
 
+@bp.post("/jobs/<job_id>/continue")
+def go_on(job_id: str) -> ResponseReturnValue:
+    steps = request.form.get("steps", "").strip()
+    if not WHOLE.fullmatch(steps):
+        flash("Say with a whole number up to which step it shall go on.", "warning")
+        return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
+    asked = check(ContinueRequest, {"steps": int(steps)})
+    return _new(job_id, lambda user: continuing.continue_job(studio(), user, job_id, asked))
+
+
+@bp.post("/jobs/<job_id>/checkpoints/<int:step>/model")
+def make_model(job_id: str, step: int) -> ResponseReturnValue:
+    asked = CheckpointModelRequest()
+    return _new(job_id, lambda user: continuing.make_model(studio(), user, job_id, step, asked))
+
+
+def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseReturnValue:
+    """To the page of the job that this made, or back with the reason why it made none."""
+    try:
+        job_id = submit(current_user()).job["id"]
+    except (Conflict, InvalidInput) as error:
+        problems = error.errors if isinstance(error, InvalidInput) else []
+        reasons = [f"{one['pointer'].strip('/')} {one['message']}" for one in problems]
+        flash("; ".join(reasons) or error.message, "warning")
+    return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
+
+
 @bp.post("/jobs/<job_id>/delete")
 def delete(job_id: str) -> ResponseReturnValue:
     user = current_user()
@@ -121,16 +152,19 @@ def _events(user: User, job: dict[str, Any]) -> list[Event]:
     return jobs.latest_events(studio(), user, job["id"], ("state", "preview", "result"))
 
 
-def _previews(user: User, events: list[Event]) -> list[dict[str, Any]]:
-    """The newest pictures and texts that a training drew on the way, the newest first."""
-    drawn = [one["data"] for one in events if one["type"] == "preview"]
-    drawn = [one for one in drawn if one.get("artifact_id")][: -MOST_PREVIEWS - 1 : -1]
-    return [_preview(user, one) for one in drawn]
+def _rounds(user: User, job: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    """Pictures and texts that a training drew on its way, by step, the newest first."""
+    rounds: dict[int, list[dict[str, Any]]] = {}
+    if job["kind"] == "train":
+        for one in jobs.job_previews(studio(), user, job["id"], MOST_ROUNDS)["items"]:
+            rounds.setdefault(one["step"], []).append(media.with_text(user, one["artifact"]))
+    return dict(sorted(rounds.items(), reverse=True))
 
 
-def _preview(user: User, data: dict[str, Any]) -> dict[str, Any]:
-    found = {"id": data["artifact_id"], "media_type": data["media_type"]}
-    return {**data, "text": media.with_text(user, found).get("text", "")}
+def _checkpoints(user: User, job: dict[str, Any]) -> list[dict[str, Any]]:
+    if job["kind"] != "train":
+        return []
+    return list(continuing.list_checkpoints(studio(), user, job["id"])["items"])
 
 
 def _texts(events: list[Event]) -> list[str]:

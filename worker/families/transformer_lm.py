@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from shared.params import Field, Params
 from worker.data.texts import Windows
 from worker.family import Family
-from worker.nn.fields import number
+from worker.nn.fields import number, patience
 from worker.nn.linear import Linear
 from worker.nn.llama import llama_weights, save_llama
 from worker.nn.past import Past, whole_chunks
@@ -95,6 +95,7 @@ class TrainParams(Params):
     validate_every: int = number(
         250, 1, 1_000_000, "Validate every", "Steps between two measurements.", unit="steps"
     )
+    patience: int = patience()
 
 
 GenerateParams = TextParams

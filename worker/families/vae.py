@@ -27,7 +27,7 @@ from shared.params import Field, Params
 from worker.family import Family
 from worker.nn.augment import augmented
 from worker.nn.draws import normals
-from worker.nn.fields import number, picture
+from worker.nn.fields import number, patience, picture
 from worker.nn.picture_sampler import PictureSampler, chosen_label
 from worker.nn.schedule import warm_cosine
 
@@ -66,6 +66,7 @@ class TrainParams(Params):
     validate_every: int = number(
         250, 1, 1_000_000, "Validate every", "Steps between two measurements.", unit="steps"
     )
+    patience: int = patience()
     ema_decay: float = number(
         0.995, 0.0, 0.9999, "Averaging", "Decay of the mean weights; 0: off.", advanced=True
     )
@@ -203,9 +204,8 @@ def train(params: TrainParams, data, run):
     split = data.split(params.validation_fraction, run.seed)
     if not len(split.train) or not len(split.validation):
         raise BadData("There are too few pictures to hold some of them out.")
-    size = {"latent_dim": params.latent_dim, "base_channels": params.base_channels}
-    model = VAE(channels, height, width, data.labels, likelihood=params.likelihood, **size)
-    model = run.keep("model", model.to(run.device))
+    size = {name: getattr(params, name) for name in ("latent_dim", "base_channels", "likelihood")}
+    model = run.keep("model", VAE(channels, height, width, data.labels, **size).to(run.device))
     average = run.keep("average", copy.deepcopy(model).requires_grad_(False))
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=params.weight_decay)
     run.keep("optimizer", optimizer)

@@ -15,6 +15,13 @@ def number(default, least, most, title, description, **hints) -> Any:
     )
 
 
+def patience() -> Any:
+    """Early stopping; the runner does it for every family that has a field of this name."""
+    return number(
+        0, 0, 10_000, "Patience", "End after so many measurements without a better one; 0: never."
+    )
+
+
 def picture(title, description) -> Any:
     """The id of a picture (an artifact, or an item of a dataset); empty unless one is given."""
     extra: dict[str, Any] = {"x-ref": "image"}

@@ -1,0 +1,36 @@
+"""/jobs/ID/checkpoints and /jobs/ID/continue: look at checkpoints, make models of them, go on with more steps."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from web.api.answers import answer, body
+from web.api.jobs import accepted
+from web.requests import CheckpointModelRequest, ContinueRequest
+from web.security import current_user, studio
+from web.services import continuing
+
+bp = Blueprint("checkpoints", __name__, url_prefix="/jobs")
+
+LARGEST_STEP = 2**31 - 1
+
+
+@bp.get("/<job_id>/checkpoints")
+def index(job_id: str) -> Response:
+    return answer(continuing.list_checkpoints(studio(), current_user(), job_id))
+
+
+@bp.post("/<job_id>/continue")
+def go_on(job_id: str) -> Response:
+    asked = body(ContinueRequest)
+    return accepted(continuing.continue_job(studio(), current_user(), job_id, asked, _key()))
+
+
+@bp.post(f"/<job_id>/checkpoints/<int(max={LARGEST_STEP}):step>/model")
+def make_model(job_id: str, step: int) -> Response:
+    asked = body(CheckpointModelRequest) if request.get_data().strip() else CheckpointModelRequest()
+    return accepted(continuing.make_model(studio(), current_user(), job_id, step, asked, _key()))
+
+
+def _key() -> str | None:
+    return request.headers.get("Idempotency-Key")
