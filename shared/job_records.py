@@ -44,7 +44,9 @@ class NewJob:
     retry_of: str | None = None
     deadline_seconds: float | None = None
     progress_total: int = 0
+    # the installation's defaults, for users whose quota says nothing; 0 device-seconds is no limit
     max_queued_jobs: int = 10_000
+    max_device_seconds_a_day: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

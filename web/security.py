@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, request, session
 from flask_wtf.csrf import CSRFProtect
 
+from shared import quotas
 from shared.config import Settings
 from shared.errors import BadRequest, BadSettings, Forbidden, NotFound, NotSignedIn
 from shared.log import request_id
 from shared.models import User
+from web.receiving import Allowance, ReceivingRequest
 from web.services import tokens
 from web.services.studio import Studio
 from web.session import SqlSession, SqlSessions
@@ -25,6 +27,8 @@ from web.session import SqlSession, SqlSessions
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 API_BODY_TYPES = frozenset({"application/json", "multipart/form-data", ""})
+# More than the heads of the parts of most uploads; those of more are counted while they come.
+MULTIPART_BYTES = 1 << 16
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -169,11 +173,25 @@ def _guard() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "takes_upload", False):
         if request.method not in SAFE_METHODS:
-            current_user()
+            _check_storage(current_user())
         request.max_content_length = studio().settings.max_upload_bytes
         request.max_form_parts = 100_000
     if request.method not in SAFE_METHODS:
         _check_not_forged()
+
+
+def _check_storage(user: User) -> None:
+    """Whoever has no room is told before the body is read, and while it is. Raises QuotaExceeded."""
+    here = studio()
+    with here.db.reading() as session:
+        used = quotas.storage_used(session, user.id)
+        allowed = quotas.storage_limit(session, here.settings, user.id)
+    # what is around the files in a body of several parts is no part of them
+    size = (request.content_length or 0) - MULTIPART_BYTES
+    if request.mimetype == "multipart/form-data" and used + max(size, 1) > allowed:
+        quotas.refuse_storage(used, allowed, max(size, 0))
+    if isinstance(request, ReceivingRequest):
+        request.allowance = Allowance(used, allowed)
 
 
 # Asked every second by whatever watches the server: no look at who asks.

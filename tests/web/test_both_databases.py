@@ -50,12 +50,15 @@ def test_a_key_is_accepted_once_however_many_ask(alice, work, app, studio):
     assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
 
 
-def test_one_free_place_is_taken_once(alice, work, studio):
-    with studio.db.writing() as session:
-        session.get_one(Quota, alice.user.id).max_queued_jobs = 1
+@pytest.mark.parametrize("quota", ["max_queued_jobs", "max_device_seconds_a_day"])
+def test_one_free_place_is_taken_once(alice, work, studio, quota):
     body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)}
-    statuses = [r.status_code for r in together(20, lambda n: alice.post("/jobs", json=body))]
-    assert sorted(statuses) == [202, *[409] * 19]
+    needed = alice.post("/jobs?dry_run=1", json=body).json["estimate_seconds"]
+    room = {"max_queued_jobs": 1, "max_device_seconds_a_day": 1.5 * needed}
+    with studio.db.writing() as session:
+        setattr(session.get_one(Quota, alice.user.id), quota, room[quota])
+    statuses = [r.status_code for r in together(100, lambda n: alice.post("/jobs", json=body))]
+    assert sorted(statuses) == [202, *[409] * 99]
 
 
 def test_cancel_and_claim_agree_on_one_outcome(alice, work, studio):

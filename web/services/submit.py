@@ -87,7 +87,6 @@ def plan(session: Session, studio: Studio, user: User, body: JobRequest) -> Plan
         waits_for=parent.id if parent else None,
         deadline_seconds=body.deadline_seconds,
         progress_total=params.get("steps", 0) if body.kind == "train" else 0,
-        max_queued_jobs=studio.settings.max_queued_jobs,
     )
     return Plan(new_job, prices)
 
@@ -101,7 +100,7 @@ def still_there(session: Session, user: User, new: NewJob) -> None:
     references.still_there(session, user, new.params, new.inputs)
 
 
-def copy_of(job: Job, studio: Studio) -> NewJob:
+def copy_of(job: Job) -> NewJob:
     """The same job again, for a retry: same seed, same parameters, same versions."""
     names = (
         "user_id kind family family_version name params seed lane priority estimate_seconds "
@@ -115,7 +114,6 @@ def copy_of(job: Job, studio: Studio) -> NewJob:
         retry_of=job.id,
         progress_total=total,
         deadline_seconds=deadline,
-        max_queued_jobs=studio.settings.max_queued_jobs,
     )
 
 
