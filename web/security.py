@@ -19,8 +19,9 @@ from shared.config import Settings
 from shared.errors import BadRequest, BadSettings, Forbidden, NotFound, NotSignedIn
 from shared.log import request_id
 from shared.models import User
+from web import scopes
 from web.receiving import Allowance, ReceivingRequest
-from web.services import tokens
+from web.services import sessions, tokens
 from web.services.studio import Studio
 from web.session import SqlSession, SqlSessions
 
@@ -66,6 +67,8 @@ class Principal:
 
     user: User
     via: str  # token | session
+    credential_id: str  # of the row of that token or session
+    scopes: frozenset[str] = frozenset()  # of a token; none is all that the user may do
 
 
 def init_app(app: Flask, studio: Studio) -> None:
@@ -109,6 +112,22 @@ def current_user() -> User:
     return user
 
 
+def current_admin() -> User:
+    """Raises NotSignedIn, Forbidden."""
+    user = current_user()
+    if user.role != "admin":
+        raise Forbidden("Only administrators may do this.")
+    return user
+
+
+def still_signed_in() -> Callable[[], bool]:
+    """For answers that take long: asks again, later and without a request, whether this asker would be let in."""
+    principal: Principal = g.principal
+    here = studio()
+    is_valid = tokens.is_valid if principal.via == "token" else sessions.is_valid
+    return lambda: is_valid(here, principal.credential_id)
+
+
 def browser_session() -> SqlSession:
     found = session._get_current_object()  # type: ignore[attr-defined]
     assert isinstance(found, SqlSession)
@@ -136,6 +155,11 @@ def check_sign_in_allowed() -> None:
         )
 
 
+def absolute(path: str) -> str:
+    """A path of ours as people can follow it: under the configured origin, or the one that was asked (_check_host)."""
+    return (studio().settings.public_url or request.host_url).rstrip("/") + path
+
+
 def takes_upload(view: View) -> View:
     """Marks a view whose body may be as large as an upload; it is read after its sender is known."""
     view.takes_upload = True  # type: ignore[attr-defined]
@@ -148,11 +172,12 @@ def _find_principal() -> Principal | None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise NotSignedIn("Use Authorization: Bearer TOKEN.")
-        return Principal(tokens.user_of_token(studio(), token.strip()), "token")
+        row, user = tokens.find_token(studio(), token.strip())
+        return Principal(user, "token", row.id, frozenset(row.scopes.split()))
     browser = browser_session()
     if browser.trouble:
         raise browser.trouble
-    return Principal(browser.user, "session") if browser.user else None
+    return Principal(browser.user, "session", browser.row_id) if browser.user else None
 
 
 # ---- what a request must be like -------------------------------------------------------------------
@@ -170,6 +195,8 @@ def _guard() -> None:
     if request.endpoint in (None, "static") or request.endpoint in OPEN_TO_ALL:
         return
     g.principal = _find_principal()
+    if g.principal:
+        scopes.check(g.principal.scopes, request.endpoint or "", request.method)
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "takes_upload", False):
         if request.method not in SAFE_METHODS:

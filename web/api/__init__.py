@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, request
 
-from web.api import artifacts, datasets, events, families, health, jobs, me, models, queue
+from web.api import (
+    artifacts,
+    audit,
+    datasets,
+    events,
+    families,
+    health,
+    invitations,
+    jobs,
+    me,
+    models,
+    queue,
+    users,
+)
 from web.security import OPEN_TO_ALL, current_user
 
 BASE = "/api/v1"
@@ -13,7 +26,20 @@ BASE = "/api/v1"
 def init_app(app: Flask) -> None:
     api = Blueprint("api", __name__, url_prefix=BASE)
     api.before_request(_must_be_signed_in)
-    for part in (artifacts, datasets, events, families, health, jobs, me, models, queue):
+    for part in (
+        artifacts,
+        audit,
+        datasets,
+        events,
+        families,
+        health,
+        invitations,
+        jobs,
+        me,
+        models,
+        queue,
+        users,
+    ):
         api.register_blueprint(part.bp)
     app.register_blueprint(api)
     app.register_blueprint(health.bp, name="health")

@@ -257,10 +257,7 @@ def change_dataset(studio: Studio, user: User, dataset_id: str, change: ModelCha
     """Name and visibility. Raises NotFound, also for a shared dataset of somebody else."""
     with studio.db.writing() as session:
         row = access.own_shareable(session, Dataset, dataset_id, user)
-        for name in change.model_fields_set:
-            if (value := getattr(change, name)) is not None:
-                setattr(row, name, value)
-        session.flush()
+        access.change(session, row, user, change)
         return dataset_shape(row, mine=True)
 
 
