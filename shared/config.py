@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -73,9 +73,16 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(2 << 30, ge=1, description="Largest upload.")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="Largest body that is no upload.")
     max_queued_jobs: int = Field(10_000, ge=1, description="Queued jobs of one user.")
+    max_running_jobs: int = Field(0, ge=0, description="Running jobs of one user; 0 is no limit.")
+    max_device_seconds_a_day: float = Field(
+        0, ge=0, le=1e9, description="Device-seconds of one user in 24 hours; 0 is no limit."
+    )
     max_storage_bytes: int = Field(50 << 30, ge=1, description="Stored bytes of one user.")
     max_job_seconds: Seconds = Field(7 * 86_400, description="Jobs estimated longer are refused.")
     disk_low_percent: float = Field(5, ge=0, le=90, description="Below it no job is accepted.")
+    sign_up: Literal["closed", "invite", "open"] = Field(
+        "closed", description="Who may make an account: closed, invite or open."
+    )
     session_seconds: Seconds = Field(14 * 86_400, description="Life of a browser session.")
     keep_checkpoints: int = Field(2, ge=1, le=100, description="Checkpoints kept beside the best.")
     keep_final_seconds: Seconds = Field(

@@ -48,7 +48,9 @@ class NewJob:
     progress_step: int = 0
     progress_total: int = 0
     checkpoint_step: int = 0
+    # the installation's defaults, for users whose quota says nothing; 0 device-seconds is no limit
     max_queued_jobs: int = 10_000
+    max_device_seconds_a_day: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

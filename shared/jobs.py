@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from shared import outputs, shares
+from shared import outputs, quotas, shares
 from shared.db import clock, lock_rows
-from shared.errors import AlreadyEnded, Conflict, LeaseLost, QuotaExceeded
+from shared.errors import AlreadyEnded, Conflict, LeaseLost
 from shared.ids import new_id
 from shared.job_changes import (
     Event,
@@ -29,7 +29,7 @@ from shared.job_changes import (
     still_held,
 )
 from shared.job_records import Flags, Lease, NewJob, Outcome, Report
-from shared.models import FamilyRow, Job, JobEvent, Quota
+from shared.models import FamilyRow, Job, JobEvent, User
 from shared.outputs import newest_checkpoints
 
 __all__ = [
@@ -69,15 +69,7 @@ REAPED_AT_ONCE = 200
 
 def accept(session: Session, new: NewJob) -> Job:
     """Makes the row of a job, queued. Raises QuotaExceeded."""
-    quota = select(Quota).where(Quota.user_id == new.user_id)
-    limits = session.scalar(quota.with_for_update() if lock_rows(session) else quota)
-    most = limits.max_queued_jobs if limits else None
-    most = new.max_queued_jobs if most is None else most
-    queued = session.scalar(
-        select(func.count()).where(Job.user_id == new.user_id, Job.state == "queued")
-    )
-    if (queued or 0) >= most:
-        raise QuotaExceeded(f"You have {queued} queued jobs already; {most} are allowed.")
+    quotas.check_submit(session, new)
     shares.catch_up(session, new.user_id)
     at = clock(session)
     job = Job(
@@ -85,7 +77,7 @@ def accept(session: Session, new: NewJob) -> Job:
         **{
             name: getattr(new, name)
             for name in new.__dataclass_fields__
-            if name not in ("deadline_seconds", "max_queued_jobs")
+            if name != "deadline_seconds" and not name.startswith("max_")
         },
         state="queued",
         version=1,
@@ -353,6 +345,11 @@ def reap(
         changed += bool(
             set_back(session, job, "worker_lost", text, backoff_seconds=backoff_seconds, lost=True)
         )
+    gone = exists().where(User.id == Job.user_id, ~User.active)
+    unwanted = select(Job).where(Job.state == "running", Job.cancel_requested_at.is_(None), gone)
+    for job in session.scalars(_unlocked(session, unwanted)).all():
+        request_cancel(session, job.id)  # claimed in the moment in which its owner was deactivated
+        changed += 1
     for condition, code, message in _hopeless(at, version_gone_seconds):
         queued = select(Job).where(Job.state == "queued", condition)
         for job in session.scalars(_unlocked(session, queued)).all():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from shared import jobs, shares
+from shared import jobs, quotas, shares
 from shared.db import clock, lock_rows
 from shared.job_records import Lease
 from shared.models import Job, User, UserShare
@@ -29,6 +29,7 @@ class Offer:
     families: dict[str, int]  # name -> version
     limit: int
     lease_seconds: float
+    max_running_jobs: int = 0  # of users whose quota says nothing; 0 is no limit
 
 
 def claim(session: Session, offer: Offer) -> list[Job]:
@@ -37,31 +38,42 @@ def claim(session: Session, offer: Offer) -> list[Job]:
     at = clock(session)
     for lane in offer.lanes:
         can_run = claimable(at, offer.families, lane)
-        turns = _turns(session, can_run)
+        turns = _turns(session, can_run, offer.max_running_jobs)
         while turns and len(claimed) < offer.limit:
             # the user who has had least goes first; the claim charges him, so the next turn may be another's
-            vtime, user_id, weight = turns[0]
-            job = _claim_head(session, offer, user_id, can_run)
+            vtime, user_id, weight, cap = turns[0]
+            job = None
+            if cap is None or quotas.hold_place(session, user_id, cap):
+                job = _claim_head(session, offer, user_id, can_run)
             if job is None:
                 heapq.heappop(turns)
                 continue
             claimed.append(job)
-            heapq.heapreplace(
-                turns, (vtime + shares.prepaid(job.estimate_seconds) / weight, user_id, weight)
-            )
+            vtime += shares.prepaid(job.estimate_seconds) / weight
+            heapq.heapreplace(turns, (vtime, user_id, weight, cap))
     return claimed
 
 
-def _turns(session: Session, can_run: ColumnElement[bool]) -> list[tuple[float, str, float]]:
-    """A heap of (vtime, user id, weight) of the users who have a job that can run."""
+Turn = tuple[float, str, float, int | None]
+
+
+def _turns(session: Session, can_run: ColumnElement[bool], max_running: int) -> list[Turn]:
+    """A heap of (vtime, user id, weight, most running jobs) of the users who have a job that can run."""
     has_one = select(Job.id).where(Job.user_id == UserShare.user_id, can_run).exists()
-    active = select(User.id).where(User.id == UserShare.user_id, User.active).exists()
+    cap = quotas.running_cap(UserShare.user_id, max_running)
     rows = session.execute(
-        select(UserShare.vtime, UserShare.user_id, UserShare.weight)
-        .where(active, has_one)
+        select(UserShare.vtime, UserShare.user_id, UserShare.weight, cap.label("cap"))
+        .where(_may_start(max_running), has_one)
         .order_by(UserShare.vtime, UserShare.user_id)
     )
-    return [(row.vtime, row.user_id, row.weight) for row in rows]  # sorted, so it is a heap
+    # sorted, so it is a heap
+    return [(row.vtime, row.user_id, row.weight, row.cap) for row in rows]
+
+
+def _may_start(max_running: int) -> ColumnElement[bool]:
+    """Users of whom one more job may run: who are not deactivated, and have not as many as they may."""
+    active = select(User.id).where(User.id == UserShare.user_id, User.active).exists()
+    return and_(active, quotas.has_place(UserShare.user_id, max_running))
 
 
 def _claim_head(
@@ -82,13 +94,19 @@ def _claim_head(
     return jobs.start(session, Lease(found.id, found.fence), offer.worker_id, offer.lease_seconds)
 
 
-def has_work(session: Session, families: dict[str, int], lanes: tuple[str, ...]) -> bool:
+def has_work(
+    session: Session, families: dict[str, int], lanes: tuple[str, ...], max_running: int = 0
+) -> bool:
     """A cheap look (no write lock) whether a claim would find anything."""
     at = clock(session)
-    return any(
-        session.scalar(select(Job.id).where(claimable(at, families, lane)).limit(1)) is not None
-        for lane in lanes
-    )
+    for lane in lanes:
+        can_run = claimable(at, families, lane)
+        # first a look that costs nothing while nobody waits; then whether those who wait may start
+        if session.scalar(select(Job.id).where(can_run).limit(1)) is None:
+            continue
+        if _turns(session, can_run, max_running):
+            return True
+    return False
 
 
 def claimable(at: float, families: dict[str, int], lane: str) -> ColumnElement[bool]:
@@ -111,7 +129,7 @@ def claimable(at: float, families: dict[str, int], lane: str) -> ColumnElement[b
     )
 
 
-def should_rotate(session: Session, job: Job) -> bool:
+def should_rotate(session: Session, job: Job, max_running: int = 0) -> bool:
     """Whether another user, who has had less, waits with a training for the device that this one holds."""
     mine = session.scalar(select(UserShare.vtime).where(UserShare.user_id == job.user_id))
     at = clock(session)
@@ -126,6 +144,7 @@ def should_rotate(session: Session, job: Job) -> bool:
             Job.paused_at.is_(None),
             Job.waits_for.is_(None),
             UserShare.vtime < (mine or 0.0),
+            _may_start(max_running),
         )
         .limit(1)
     )

@@ -13,7 +13,8 @@ from web.cli_datasets import artifact, dataset
 from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json
 from web.cli_jobs import job
 from web.cli_models import family, model
-from web.cli_users import data_option, user
+from web.cli_people import user
+from web.cli_users import data_option
 
 MASK = "********"
 

@@ -31,7 +31,7 @@ def create(name: str, admin: bool, data: Path | None) -> None:
     from web.services.accounts import create_user
     from web.services.tokens import issue_token
 
-    settings = _prepared(data)
+    settings = prepared(data)
     database = Database(settings.database, pool_size=1)
     try:
         made = create_user(database, name, admin)
@@ -50,7 +50,7 @@ def passwd(name: str, data: Path | None) -> None:
     from web.services.studio import open_studio
     from web.up import address
 
-    settings = _prepared(data)
+    settings = prepared(data)
     studio = open_studio(settings)
     try:
         path = password_link(studio, name)
@@ -59,7 +59,7 @@ def passwd(name: str, data: Path | None) -> None:
     click.echo(f"{address(settings)}{path}")
 
 
-def _prepared(data: Path | None) -> Settings:
+def prepared(data: Path | None) -> Settings:
     from web.data_folder import prepare
 
     settings = read_settings(data=data)

@@ -18,7 +18,7 @@ from shared.log import request_id
 
 PROBLEM_JSON = "application/problem+json"
 # What a raised error may add to its answer beside the members that all have.
-EXTRA_MEMBERS = ("errors", "dependents", "job")
+EXTRA_MEMBERS = ("errors", "dependents", "job", "quota")
 
 log = logging.getLogger(__name__)
 

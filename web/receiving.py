@@ -8,18 +8,36 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from flask import Request, current_app
 
+from shared import quotas
+from shared.errors import QuotaExceeded
 from shared.uploads import INCOMING, uploads_of
+
+
+@dataclass
+class Allowance:
+    """How many bytes a user may still store, over all files of one request."""
+
+    used: int
+    allowed: int
+    taken: int = 0
+
+    def take(self, size: int) -> None:
+        self.taken += size
+        if self.used + self.taken > self.allowed:
+            quotas.refuse_storage(self.used, self.allowed)
 
 
 class Part:
     """One uploaded file on disk, gone with this object unless it is moved; open only while it is used."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, allowance: Allowance | None = None) -> None:
+        self._allowance = allowance
         folder.mkdir(parents=True, exist_ok=True)
         handle, path = tempfile.mkstemp(dir=folder)
         self._path = Path(path)
@@ -27,6 +45,13 @@ class Part:
         self._remove = weakref.finalize(self, self._path.unlink, missing_ok=True)
 
     def write(self, data: bytes) -> int:
+        """Raises QuotaExceeded as soon as more has come than its sender may store."""
+        if self._allowance is not None:
+            try:
+                self._allowance.take(len(data))
+            except QuotaExceeded:
+                self.close()
+                raise
         return self._opened().write(data)
 
     def read(self, size: int = -1) -> bytes:
@@ -71,6 +96,8 @@ class Part:
 class ReceivingRequest(Request):
     """Flask's request whose files are Parts."""
 
+    allowance: Allowance | None = None  # of its sender, once he is known
+
     def _get_file_stream(
         self,
         total_content_length: int | None,
@@ -79,4 +106,4 @@ class ReceivingRequest(Request):
         content_length: int | None = None,
     ) -> IO[bytes]:
         settings = current_app.extensions["atelier"].settings
-        return Part(uploads_of(settings) / INCOMING)  # type: ignore[return-value]
+        return Part(uploads_of(settings) / INCOMING, self.allowance)  # type: ignore[return-value]

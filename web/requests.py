@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,14 +29,26 @@ def _sound(text: str) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError("must not contain control characters")
     return _sound(text).strip()
 
 
-Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
-Name = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(one_line)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
+
+
+Scope = Literal[
+    "jobs:read",
+    "jobs:write",
+    "datasets:read",
+    "datasets:write",
+    "models:read",
+    "models:write",
+    "admin",
+]
+SCOPES: tuple[str, ...] = get_args(Scope)
 
 
 class Strict(BaseModel):
@@ -77,7 +89,7 @@ class CheckpointModelRequest(Strict):
 class ModelChange(Strict):
     """The body of PATCH /models/ID."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)] | None = (
+    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line)] | None = (
         None
     )
     visibility: Literal["private", "shared"] | None = None
@@ -100,8 +112,10 @@ class UploadForm(Strict):
 class TokenRequest(Strict):
     """The body of POST /me/tokens."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(one_line)]
     expires_days: int | None = Field(None, ge=1, le=3650)
+    # none: all that its owner may do
+    scopes: list[Scope] = Field(default_factory=list, max_length=len(SCOPES))
 
 
 def parse_json(data: bytes) -> Any:

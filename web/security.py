@@ -14,17 +14,22 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, g, request, session
 from flask_wtf.csrf import CSRFProtect
 
+from shared import quotas
 from shared.config import Settings
 from shared.errors import BadRequest, BadSettings, Forbidden, NotFound, NotSignedIn
 from shared.log import request_id
 from shared.models import User
-from web.services import tokens
+from web import scopes
+from web.receiving import Allowance, ReceivingRequest
+from web.services import sessions, tokens
 from web.services.studio import Studio
 from web.session import SqlSession, SqlSessions
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 API_BODY_TYPES = frozenset({"application/json", "multipart/form-data", ""})
+# More than the heads of the parts of most uploads; those of more are counted while they come.
+MULTIPART_BYTES = 1 << 16
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -62,6 +67,8 @@ class Principal:
 
     user: User
     via: str  # token | session
+    credential_id: str  # of the row of that token or session
+    scopes: frozenset[str] = frozenset()  # of a token; none is all that the user may do
 
 
 def init_app(app: Flask, studio: Studio) -> None:
@@ -105,6 +112,22 @@ def current_user() -> User:
     return user
 
 
+def current_admin() -> User:
+    """Raises NotSignedIn, Forbidden."""
+    user = current_user()
+    if user.role != "admin":
+        raise Forbidden("Only administrators may do this.")
+    return user
+
+
+def still_signed_in() -> Callable[[], bool]:
+    """For answers that take long: asks again, later and without a request, whether this asker would be let in."""
+    principal: Principal = g.principal
+    here = studio()
+    is_valid = tokens.is_valid if principal.via == "token" else sessions.is_valid
+    return lambda: is_valid(here, principal.credential_id)
+
+
 def browser_session() -> SqlSession:
     found = session._get_current_object()  # type: ignore[attr-defined]
     assert isinstance(found, SqlSession)
@@ -132,6 +155,11 @@ def check_sign_in_allowed() -> None:
         )
 
 
+def absolute(path: str) -> str:
+    """A path of ours as people can follow it: under the configured origin, or the one that was asked (_check_host)."""
+    return (studio().settings.public_url or request.host_url).rstrip("/") + path
+
+
 def takes_upload(view: View) -> View:
     """Marks a view whose body may be as large as an upload; it is read after its sender is known."""
     view.takes_upload = True  # type: ignore[attr-defined]
@@ -144,11 +172,12 @@ def _find_principal() -> Principal | None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise NotSignedIn("Use Authorization: Bearer TOKEN.")
-        return Principal(tokens.user_of_token(studio(), token.strip()), "token")
+        row, user = tokens.find_token(studio(), token.strip())
+        return Principal(user, "token", row.id, frozenset(row.scopes.split()))
     browser = browser_session()
     if browser.trouble:
         raise browser.trouble
-    return Principal(browser.user, "session") if browser.user else None
+    return Principal(browser.user, "session", browser.row_id) if browser.user else None
 
 
 # ---- what a request must be like -------------------------------------------------------------------
@@ -166,14 +195,30 @@ def _guard() -> None:
     if request.endpoint in (None, "static") or request.endpoint in OPEN_TO_ALL:
         return
     g.principal = _find_principal()
+    if g.principal:
+        scopes.check(g.principal.scopes, request.endpoint or "", request.method)
     view = current_app.view_functions.get(request.endpoint or "")
     if getattr(view, "takes_upload", False):
         if request.method not in SAFE_METHODS:
-            current_user()
+            _check_storage(current_user())
         request.max_content_length = studio().settings.max_upload_bytes
         request.max_form_parts = 100_000
     if request.method not in SAFE_METHODS:
         _check_not_forged()
+
+
+def _check_storage(user: User) -> None:
+    """Whoever has no room is told before the body is read, and while it is. Raises QuotaExceeded."""
+    here = studio()
+    with here.db.reading() as session:
+        used = quotas.storage_used(session, user.id)
+        allowed = quotas.storage_limit(session, here.settings, user.id)
+    # what is around the files in a body of several parts is no part of them
+    size = (request.content_length or 0) - MULTIPART_BYTES
+    if request.mimetype == "multipart/form-data" and used + max(size, 1) > allowed:
+        quotas.refuse_storage(used, allowed, max(size, 0))
+    if isinstance(request, ReceivingRequest):
+        request.allowance = Allowance(used, allowed)
 
 
 # Asked every second by whatever watches the server: no look at who asks.

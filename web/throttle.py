@@ -12,6 +12,8 @@ from shared.errors import TooManyRequests
 PER_ACCOUNT_AND_ADDRESS = RateLimitItemPerMinute(10, 5)
 PER_ADDRESS = RateLimitItemPerMinute(50, 5)
 PER_ACCOUNT = RateLimitItemPerHour(200)
+# Attempts to make an account, also those that succeed.
+JOINING = RateLimitItemPerHour(20)
 
 
 class Throttle:
@@ -20,19 +22,34 @@ class Throttle:
     def __init__(self) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    def check(self, account: str, address: str) -> None:
-        """Raises TooManyRequests when too many attempts have failed already."""
-        for limit, key in _keys(account, address):
+    def check(self, account: str, address: str, *, changing: bool = False) -> None:
+        """Raises TooManyRequests when too many attempts have failed already, to sign in or to change a password."""
+        for limit, key in _keys(account, address, changing):
             if not self._limiter.test(limit, *key):
                 raise TooManyRequests()
 
-    def failed(self, account: str, address: str) -> None:
-        for limit, key in _keys(account, address):
+    def failed(self, account: str, address: str, *, changing: bool = False) -> None:
+        for limit, key in _keys(account, address, changing):
             self._limiter.hit(limit, *key)
 
+    def joining(self, address: str) -> None:
+        """Counts an attempt to make an account. Raises TooManyRequests."""
+        if not self._limiter.hit(JOINING, "joining", address):
+            raise TooManyRequests(
+                "Too many accounts were asked for from this address; wait an hour."
+            )
 
-def _keys(account: str, address: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
+
+def _keys(
+    account: str, address: str, changing: bool
+) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
     account = account.casefold()[:64]
+    if changing:
+        # whoever changes a password is signed in: his failures are no reason to refuse others at his address
+        return [
+            (PER_ACCOUNT_AND_ADDRESS, ("changing", account, address)),
+            (PER_ACCOUNT, ("changing", account)),
+        ]
     return [
         (PER_ACCOUNT_AND_ADDRESS, ("both", account, address)),
         (PER_ADDRESS, ("address", address)),

@@ -61,7 +61,12 @@ class Leases:
                 room
                 and not drain
                 and bool(lanes)
-                and scheduling.has_work(session, self._presence.versions, tuple(lanes))
+                and scheduling.has_work(
+                    session,
+                    self._presence.versions,
+                    tuple(lanes),
+                    self._settings.max_running_jobs,
+                )
             )
             return Seen(self._flags(session, held), drain, work)
 
@@ -145,7 +150,8 @@ class Leases:
         if not old:
             return []
         with self._db.reading() as session:
-            return [h for h in old if scheduling.should_rotate(session, h.job)]
+            most = self._settings.max_running_jobs
+            return [h for h in old if scheduling.should_rotate(session, h.job, most)]
 
     def claim(self, held: list[Held]) -> Iterator[Job]:
         """One by one: what the first lanes gave must be taken even if the next claim raises."""
@@ -161,6 +167,7 @@ class Leases:
             families=self._presence.versions,
             limit=limit,
             lease_seconds=self._settings.lease_seconds,
+            max_running_jobs=self._settings.max_running_jobs,
         )
         try:
             with self._db.writing() as session:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from shared.models.artifact import Artifact
+from shared.models.audit import AuditEntry
 from shared.models.checkpoint import Checkpoint
 from shared.models.dataset import Dataset
 from shared.models.dataset_item import DatasetItem
 from shared.models.family import FamilyRow
 from shared.models.idempotency_key import IdempotencyKey
+from shared.models.invitation import Invitation
 from shared.models.job import Job
 from shared.models.job_event import JobEvent
 from shared.models.job_log import JobLog
@@ -26,12 +28,14 @@ from shared.models.worker import Worker
 __all__ = [
     "ApiToken",
     "Artifact",
+    "AuditEntry",
     "BrowserSession",
     "Checkpoint",
     "Dataset",
     "DatasetItem",
     "FamilyRow",
     "IdempotencyKey",
+    "Invitation",
     "Job",
     "JobEvent",
     "JobLog",

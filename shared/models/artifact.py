@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
 from shared.models.columns import Big, Id, MaybeTime, Object, Sha256, Time, UserId
 
+HELD = text("deleted_at IS NULL")
+
 
 class Artifact(Base):
     __tablename__ = "artifact"
+    # a user's stored bytes are summed at each submit, from this index alone
+    __table_args__ = (
+        Index("ix_artifact_held", "user_id", "bytes", sqlite_where=HELD, postgresql_where=HELD),
+    )
 
     id: Mapped[Id]
     job_id: Mapped[str] = mapped_column(String(32), ForeignKey("job.id"), index=True)

@@ -26,6 +26,8 @@ class Job(Base):
         Index("ix_job_user_running", "user_id", sqlite_where=RUNNING, postgresql_where=RUNNING),
         Index("ix_job_deadline", "deadline_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_job_user_id_id", "user_id", "id"),
+        # what a user's day has cost
+        Index("ix_job_user_finished", "user_id", "finished_at"),
         Index("ix_job_state", "state"),
     )
 

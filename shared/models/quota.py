@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
-from shared.models.columns import MaybeBig
+from shared.models.columns import MaybeBig, MaybeTime
 
 
 class Quota(Base):
@@ -17,3 +17,4 @@ class Quota(Base):
     max_queued_jobs: Mapped[int | None]
     max_running_jobs: Mapped[int | None]
     max_storage_bytes: Mapped[MaybeBig]
+    max_device_seconds_a_day: Mapped[MaybeTime]

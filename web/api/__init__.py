@@ -7,14 +7,17 @@ from flask import Blueprint, Flask, request
 from web.api import (
     artifacts,
     checkpoints,
+    audit,
     datasets,
     events,
     families,
     health,
+    invitations,
     jobs,
     me,
     models,
     queue,
+    users,
 )
 from web.security import OPEN_TO_ALL, current_user
 
@@ -27,14 +30,17 @@ def init_app(app: Flask) -> None:
     for part in (
         artifacts,
         checkpoints,
+        audit,
         datasets,
         events,
         families,
         health,
+        invitations,
         jobs,
         me,
         models,
         queue,
+        users,
     ):
         api.register_blueprint(part.bp)
     app.register_blueprint(api)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -12,7 +12,7 @@ from flask import Blueprint, Response, request
 from shared.errors import NotFound, Unavailable
 from shared.models import User
 from web.api.answers import answer, number
-from web.security import current_user, studio
+from web.security import current_user, still_signed_in, studio
 from web.services import events
 from web.services.studio import Studio
 
@@ -50,7 +50,7 @@ def _stream(job_id: str, after: int) -> Response:
         return Response(status=204)  # tells a browser that there is nothing to come back for
     if not here.feed.take_slot():
         raise TooManyStreams()
-    lines = _lines(here, user, job_id, after)
+    lines = _lines(here, user, job_id, after, still_signed_in())
     response = Response(lines, mimetype=EVENT_STREAM)
     # also runs when the stream was never begun
     response.call_on_close(here.feed.give_slot)
@@ -59,11 +59,17 @@ def _stream(job_id: str, after: int) -> Response:
     return response
 
 
-def _lines(here: Studio, user: User, job_id: str, after: int) -> Iterator[str]:
-    """Holds no database session while it waits. Ends now and then, so that who asks is checked again."""
-    until = time.monotonic() + events.STREAM_SECONDS
+def _lines(
+    here: Studio, user: User, job_id: str, after: int, may_listen: Callable[[], bool]
+) -> Iterator[str]:
+    """Holds no database session while it waits. Who asks is checked again every few seconds."""
+    began = asked = time.monotonic()
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    while time.monotonic() < until:
+    while (at := time.monotonic()) < began + events.STREAM_SECONDS:
+        if at >= asked + events.KEEP_ALIVE_SECONDS:
+            if not may_listen():
+                return
+            asked = at
         try:
             found, version, over = events.news(here, user, job_id, after)
         except NotFound:

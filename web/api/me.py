@@ -26,7 +26,8 @@ def token_index() -> Response:
 @bp.post("/tokens")
 def token_create() -> Response:
     asked = body(TokenRequest)
-    made = tokens.issue_token(studio().db, current_user(), asked.name, asked.expires_days)
+    user, days = current_user(), asked.expires_days
+    made = tokens.issue_token(studio().db, user, asked.name, days, asked.scopes)
     return answer(made, 201)
 
 

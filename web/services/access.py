@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from shared.db import lock_rows
 from shared.errors import NotFound
 from shared.models import Artifact, Dataset, Job, Model, User
+from web.requests import ModelChange
+from web.services import audit
 
 Owned = TypeVar("Owned", Job, Artifact)
 Shareable = TypeVar("Shareable", Dataset, Model)
@@ -48,6 +50,19 @@ def own_shareable(session: Session, table: type[Shareable], row_id: str, user: U
     if row.user_id != user.id:
         raise NotFound()
     return row
+
+
+def change(session: Session, row: Dataset | Model, user: User, asked: ModelChange) -> None:
+    """Name and visibility. Un-shared, it stays readable to jobs already accepted, and to nobody else: a submit that
+    has looked at it holds its row (`hold`), so this waits for that job, or the submit finds it private.
+    """
+    was = row.visibility
+    for name in asked.model_fields_set:
+        if (value := getattr(asked, name)) is not None:
+            setattr(row, name, value)
+    session.flush()
+    if row.visibility != was:
+        audit.record(session, "shared" if row.visibility == "shared" else "unshared", user, row)
 
 
 def hold(session: Session, table: type[Held], row_id: str, *, to_delete: bool = False) -> None:

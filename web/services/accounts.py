@@ -6,11 +6,13 @@ import hashlib
 import re
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,16 +21,24 @@ from shared.errors import Conflict, InvalidInput, NotFound, WrongPassword
 from shared.ids import new_id
 from shared.models import ApiToken, BrowserSession, Quota, User, UserShare
 from shared.params import text_problems
+from web.services import audit
 from web.services.studio import Studio
 from web.services.tokens import issue_token, list_tokens, revoke_token
 
 __all__ = [
+    "add_user",
     "change_password",
+    "check_name",
     "create_user",
+    "end_sessions_and_tokens",
     "first_run_link",
     "has_admin",
+    "hash_new_password",
+    "in_charge",
     "issue_token",
     "list_tokens",
+    "name_may_be_taken",
+    "new_link",
     "password_link",
     "revoke_token",
     "set_password_by_link",
@@ -41,7 +51,7 @@ SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD_BYTES = 1024
 LINK_SECONDS = 7 * 86_400
 FIRST_ADMIN = "admin"
-CHANGING = "while changing it"  # stands for an address
+LINK_IS_GONE = "This link was used already or is too old."
 
 _hasher = PasswordHasher()
 # One hash takes 64 MiB for a moment; side by side they would be the web process's largest use of memory.
@@ -52,25 +62,38 @@ _one_hash_at_a_time = threading.Lock()
 
 
 def create_user(db: Database, name: str, admin: bool = False) -> User:
-    """A new account without a password. Raises Conflict when the name is taken."""
+    """A new account without a password. Raises InvalidInput, and Conflict when the name is taken."""
+    check_name(name)
+    with name_may_be_taken(name), db.writing() as session:
+        user = add_user(session, name, admin)
+        audit.record(session, "user_created", None, user, role=user.role)
+    return user
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidInput."""
     if not NAME.fullmatch(name):
         message = "must begin with a letter or digit and hold only letters, digits and . _ @ -"
         raise InvalidInput(errors=[{"pointer": "/name", "message": message}])
+
+
+@contextmanager
+def name_may_be_taken(name: str) -> Iterator[None]:
+    """Around the transaction that adds a user. Raises Conflict."""
     try:
-        with db.writing() as session:
-            return _add_user(session, name, admin)
+        yield
     except IntegrityError:
         raise Conflict(f"There is a user named {name} already.") from None
 
 
-def _add_user(session: Session, name: str, admin: bool) -> User:
+def add_user(session: Session, name: str, admin: bool) -> User:
+    """With the rows that submits lock and claims charge; the name was checked."""
     at = clock(session)
     user = User(
         id=new_id(), name=name, role="admin" if admin else "user", active=True, created_at=at
     )
     session.add(user)
     session.flush()
-    # the rows that submits lock and claims charge exist from the start
     session.add_all([Quota(user_id=user.id), UserShare(user_id=user.id)])
     return user
 
@@ -78,15 +101,15 @@ def _add_user(session: Session, name: str, admin: bool) -> User:
 def has_admin(db: Database) -> bool:
     """Whether somebody who can sign in or send a token is in charge."""
     with db.reading() as session:
-        token = select(ApiToken.id).where(
-            ApiToken.user_id == User.id, ApiToken.revoked_at.is_(None)
-        )
-        found = session.scalar(
-            select(User.id)
-            .where(User.role == "admin", User.active, (User.password_hash != "") | token.exists())
-            .limit(1)
-        )
-    return found is not None
+        return session.scalar(select(User.id).where(in_charge()).limit(1)) is not None
+
+
+def in_charge() -> ColumnElement[bool]:
+    """Administrators who can come in: with a password, or with a token that may do all that they may."""
+    token = select(ApiToken.id).where(
+        ApiToken.user_id == User.id, ApiToken.revoked_at.is_(None), ApiToken.scopes == ""
+    )
+    return and_(User.role == "admin", User.active, (User.password_hash != "") | token.exists())
 
 
 def first_run_link(studio: Studio) -> str | None:
@@ -103,8 +126,8 @@ def first_run_link(studio: Studio) -> str | None:
         if admin is None:
             taken = session.scalar(select(User.id).where(User.name == FIRST_ADMIN))
             name = f"{FIRST_ADMIN}-{secrets.token_hex(3)}" if taken else FIRST_ADMIN
-            admin = _add_user(session, name, admin=True)
-        return _new_link(session, admin)
+            admin = add_user(session, name, admin=True)
+        return new_link(session, admin)
 
 
 def password_link(studio: Studio, name: str) -> str:
@@ -113,10 +136,11 @@ def password_link(studio: Studio, name: str) -> str:
         user = session.scalar(select(User).where(User.name == name, User.active))
         if user is None:
             raise NotFound(f"There is no user named {name}.")
-        return _new_link(session, user)
+        audit.record(session, "link_made", None, user)
+        return new_link(session, user)
 
 
-def _new_link(session: Session, user: User) -> str:
+def new_link(session: Session, user: User) -> str:
     token = secrets.token_urlsafe(32)
     user.link_hash = _hash_of(token)
     user.link_until = clock(session) + LINK_SECONDS
@@ -136,16 +160,28 @@ def set_password_by_link(studio: Studio, token: str, password: str) -> User:
         _user_of_link(session, token)
     hashed = _hash_password(password)
     with studio.db.writing() as session:
-        user = _user_of_link(session, token)
-        user.link_hash = user.link_until = None
+        # of two at the same moment the second waits here, and then finds the link gone
+        user: User | None = session.scalar(
+            update(User)
+            .where(
+                User.link_hash == _hash_of(token),
+                User.link_until >= clock(session),
+                User.active,
+            )
+            .values(link_hash=None, link_until=None)
+            .returning(User)
+        )
+        if user is None:
+            raise NotFound(LINK_IS_GONE)
         _replace_password(session, user, hashed)
+        audit.record(session, "password_changed", user, user, by="link")
     return user
 
 
 def _user_of_link(session: Session, token: str) -> User:
     user = session.scalar(select(User).where(User.link_hash == _hash_of(token), User.active))
     if user is None or (user.link_until or 0) < clock(session):
-        raise NotFound("This link was used already or is too old.")
+        raise NotFound(LINK_IS_GONE)
     return user
 
 
@@ -165,7 +201,12 @@ def sign_in(studio: Studio, name: str, password: str, address: str, agent: str =
     fits = _fits(stored or _hash_of_nothing(), password)
     if user is None or not stored or not fits:
         studio.throttle.failed(name, address)
+        with studio.db.writing() as session:
+            # an unknown name is not kept: it may be a password in the wrong field
+            audit.record(session, "sign_in_failed", None, user, address=address)
         raise WrongPassword()
+    with studio.db.writing() as session:
+        audit.record(session, "sign_in", user, user, address=address, agent=agent[:200])
     if _hasher.check_needs_rehash(stored):
         with studio.db.writing() as session:
             session.execute(
@@ -176,30 +217,42 @@ def sign_in(studio: Studio, name: str, password: str, address: str, agent: str =
     return user
 
 
-def change_password(studio: Studio, user: User, old: str, new: str) -> None:
+def change_password(studio: Studio, user: User, old: str, new: str, address: str = "") -> None:
     """Ends every session and token of the user; the caller starts a new session for this browser."""
     # counted like a sign-in: a borrowed browser must not be a place to guess at
-    studio.throttle.check(user.name, CHANGING)
+    studio.throttle.check(user.name, address, changing=True)
     if not _fits(user.password_hash or _hash_of_nothing(), old):
-        studio.throttle.failed(user.name, CHANGING)
+        studio.throttle.failed(user.name, address, changing=True)
         raise WrongPassword("The present password is wrong.")
     _check_new_password(new)
     hashed = _hash_password(new)
     with studio.db.writing() as session:
         _replace_password(session, session.get_one(User, user.id), hashed)
+        audit.record(session, "password_changed", user, user, address=address)
 
 
 def _replace_password(session: Session, user: User, hashed: str) -> None:
     first = not user.password_hash
     user.password_hash = hashed
-    at = clock(session)
     # a first password takes nothing back; a new one must end whatever a thief holds
-    for table in (BrowserSession,) if first else (BrowserSession, ApiToken):
+    end_sessions_and_tokens(session, user, tokens=not first)
+
+
+def end_sessions_and_tokens(session: Session, user: User, tokens: bool = True) -> None:
+    """Every older cookie and token is refused at the next request."""
+    at = clock(session)
+    for table in (BrowserSession, ApiToken) if tokens else (BrowserSession,):
         session.execute(
             update(table)
             .where(table.user_id == user.id, table.revoked_at.is_(None))
             .values(revoked_at=at)
         )
+
+
+def hash_new_password(password: str) -> str:
+    """Raises InvalidInput."""
+    _check_new_password(password)
+    return _hash_password(password)
 
 
 def _check_new_password(password: str) -> None:

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import datasets, packs, short_tasks, uploads
+from shared import datasets, packs, quotas, short_tasks, uploads
 from shared.db import clock, lock_rows
 from shared.errors import InUse, InvalidInput, NotFound, QuotaExceeded, StorageFull, TooLarge
 from shared.ids import new_id
 from shared.models import Dataset, DatasetItem, Quota, User
-from shared.quotas import storage_left
 from shared.samples import SAMPLES
 from web.requests import ModelChange
 from web.services import access
@@ -161,9 +160,7 @@ def _check_quota(session: Session, studio: Studio, user: User, size: int) -> Non
     if lock_rows(session):
         # two uploads at once must not both take the last room
         session.execute(select(Quota).where(Quota.user_id == user.id).with_for_update())
-    left = storage_left(session, studio.settings, user.id)
-    if size > left or not left:
-        raise QuotaExceeded(f"You have room for {left:,} more bytes; this has {size:,}.")
+    quotas.check_storage(session, studio.settings, user.id, size)
 
 
 def _default_name(names: Sequence[str]) -> str:
@@ -260,10 +257,7 @@ def change_dataset(studio: Studio, user: User, dataset_id: str, change: ModelCha
     """Name and visibility. Raises NotFound, also for a shared dataset of somebody else."""
     with studio.db.writing() as session:
         row = access.own_shareable(session, Dataset, dataset_id, user)
-        for name in change.model_fields_set:
-            if (value := getattr(change, name)) is not None:
-                setattr(row, name, value)
-        session.flush()
+        access.change(session, row, user, change)
         return dataset_shape(row, mine=True)
 
 

@@ -62,7 +62,7 @@ def list_jobs(studio: Studio, user: User, filters: Filters | None = None) -> dic
     )
     with studio.db.reading() as session:
         rows = session.scalars(query).all()
-        items = shown.jobs(session, rows[: filters.size])
+        items = shown.jobs(session, rows[: filters.size], studio.settings)
     more = len(rows) > filters.size
     return {"items": items, "next": items[-1]["id"] if more else None}
 

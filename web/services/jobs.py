@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select, update
@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared import jobs as states
+from shared import quotas
 from shared.db import clock
 from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused, StorageFull
 from shared.job_records import NewJob
@@ -68,6 +69,7 @@ def submit_job(
     if dry_run:
         _check_disk(studio)
         with studio.db.reading() as session:
+            quotas.check_storage(session, studio.settings, user.id)
             return Submitted(_estimate(submit.plan(session, studio, user, body)))
     asked = body.model_dump(exclude_unset=True)
     return accept_once(
@@ -91,6 +93,7 @@ def accept_once(
                 return replay
     _check_disk(studio)
     with studio.db.reading() as session:
+        quotas.check_storage(session, studio.settings, user.id)
         new = make(session)
     return _accept(studio, user, new, key, digest)
 
@@ -100,17 +103,24 @@ def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
     _check_disk(studio)
     with studio.db.reading() as session:
         job = access.own(session, Job, job_id, user)
+        quotas.check_storage(session, studio.settings, user.id)
         if job.state not in states.FINAL:
             raise Conflict("The job has not ended yet.")
         if job.waits_for:
             parent = session.get(Job, job.waits_for)
             if parent is None or parent.state in ("failed", "cancelled"):
                 raise Conflict("The job that it waited for did not succeed.")
-        new = submit.copy_of(job, studio)
+        new = submit.copy_of(job)
     return _accept(studio, user, new, None, "")
 
 
 def _accept(studio: Studio, user: User, new: NewJob, key: str | None, digest: str) -> Submitted:
+    settings = studio.settings
+    new = replace(
+        new,
+        max_queued_jobs=settings.max_queued_jobs,
+        max_device_seconds_a_day=settings.max_device_seconds_a_day,
+    )
     try:
         with studio.db.writing() as session:
             if key and (replay := _replay(session, user, key, digest)):
@@ -121,7 +131,7 @@ def _accept(studio: Studio, user: User, new: NewJob, key: str | None, digest: st
             if key and (replay := _replay(session, user, key, digest)):
                 session.rollback()
                 return replay
-            shape = shown.job(session, job)
+            shape = shown.job(session, job, studio.settings)
             text = json.dumps(shape, ensure_ascii=False)
             if key:
                 session.add(_key_row(user, key, digest, job, text))
@@ -195,7 +205,7 @@ def _estimate(planned: submit.Plan) -> dict[str, Any]:
 def get_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
     """Raises NotFound."""
     with studio.db.reading() as session:
-        return shown.job(session, access.own(session, Job, job_id, user))
+        return shown.job(session, access.own(session, Job, job_id, user), studio.settings)
 
 
 def job_tag(studio: Studio, user: User, job_id: str) -> tuple[int, str, str]:
@@ -241,9 +251,9 @@ def cancel_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
         try:
             job = states.request_cancel(session, job.id)
         except AlreadyEnded as error:
-            error.facts["job"] = shown.job(session, job)
+            error.facts["job"] = shown.job(session, job, studio.settings)
             raise
-        shape = shown.job(session, job)
+        shape = shown.job(session, job, studio.settings)
     studio.wakeups.wake(job.lane)
     return shape
 
@@ -262,7 +272,7 @@ def _set_paused(studio: Studio, user: User, job_id: str, *, pausing: bool) -> di
     with studio.db.writing() as session:
         access.own(session, Job, job_id, user)
         job = (states.pause if pausing else states.resume)(session, job_id)
-        shape = shown.job(session, job)
+        shape = shown.job(session, job, studio.settings)
     studio.wakeups.wake(job.lane)
     return shape
 

@@ -63,10 +63,7 @@ def change_model(studio: Studio, user: User, model_id: str, change: ModelChange)
     """Raises NotFound, also for a shared model of somebody else."""
     with studio.db.writing() as session:
         row = access.own_shareable(session, Model, model_id, user)
-        for name in change.model_fields_set:
-            if (value := getattr(change, name)) is not None:
-                setattr(row, name, value)
-        session.flush()
+        access.change(session, row, user, change)
         return _card(session, row, user)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared import catalog, scheduling
-from shared.models import FamilyRow, Job, Quota, User, UserShare
-from shared.quotas import storage_limit, storage_used
+from shared import catalog, quotas, scheduling
+from shared.db import clock
+from shared.models import FamilyRow, Job, User, UserShare
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
@@ -22,7 +23,7 @@ def get_queue(studio: Studio, user: User) -> dict[str, Any]:
     with studio.db.reading() as session:
         return {
             "lanes": _lanes(session, user),
-            "jobs": _own_jobs(session, user),
+            "jobs": _own_jobs(session, studio, user),
             "workers": [_worker(worker) for worker in catalog.live_workers(session)],
         }
 
@@ -41,7 +42,7 @@ def _lanes(session: Session, user: User) -> dict[str, dict[str, int]]:
     return lanes
 
 
-def _own_jobs(session: Session, user: User) -> list[dict[str, Any]]:
+def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, Any]]:
     rows = session.scalars(
         select(Job)
         .where(
@@ -53,6 +54,7 @@ def _own_jobs(session: Session, user: User) -> list[dict[str, Any]]:
         .limit(MOST_JOBS)
     ).all()
     places = scheduling.queue_positions(session, rows)
+    waiting = quotas.waiting_words(session, studio.settings, user.id)
     return [
         {
             "id": row.id,
@@ -63,6 +65,7 @@ def _own_jobs(session: Session, user: User) -> list[dict[str, Any]]:
             "state": row.state,
             "paused": row.paused_at is not None,
             "position": places.get(row.id),
+            "waiting": waiting if row.state == "queued" else None,
         }
         for row in rows
     ]
@@ -83,34 +86,36 @@ def _worker(worker: Any) -> dict[str, Any]:
 def get_me(studio: Studio, user: User) -> dict[str, Any]:
     """Name, roles, quota and use."""
     with studio.db.reading() as session:
-        quota = session.get(Quota, user.id)
-        share = session.get(UserShare, user.id)
-        counts = _counts(session, user)
-        used = storage_used(session, user.id)
-        room = storage_limit(session, studio.settings, user.id)
-    jobs = quota.max_queued_jobs if quota else None
+        limits = quotas.limits_of(session, studio.settings, user.id)
+        use = use_of(session, user.id)
     return {
         "id": user.id,
         "name": user.name,
         "roles": ["user", "admin"] if user.role == "admin" else ["user"],
         "created_at": rfc3339(user.created_at),
-        "quota": {
-            "max_queued_jobs": studio.settings.max_queued_jobs if jobs is None else jobs,
-            "max_storage_bytes": room,
-        },
-        "use": {
-            "queued_jobs": counts["queued"],
-            "running_jobs": counts["running"],
-            "storage_bytes": used,
-            "device_seconds": round(share.device_seconds, 3) if share else 0.0,
-        },
+        "quota": asdict(limits),
+        "use": use,
     }
 
 
-def _counts(session: Session, user: User) -> dict[str, int]:
+def use_of(session: Session, user_id: str) -> dict[str, Any]:
+    """What a user holds of each quota, and device-seconds in all."""
+    counts = _counts(session, user_id)
+    share = session.get(UserShare, user_id)
+    return {
+        "queued_jobs": counts["queued"],
+        "running_jobs": counts["running"],
+        "storage_bytes": quotas.storage_used(session, user_id),
+        "device_seconds": round(share.device_seconds, 3) if share else 0.0,
+        "device_seconds_today": round(quotas.used_today(session, user_id, clock(session)), 3),
+        "device_seconds_reserved": round(quotas.reserved_seconds(session, user_id), 3),
+    }
+
+
+def _counts(session: Session, user_id: str) -> dict[str, int]:
     rows = session.execute(
         select(Job.state, func.count())
-        .where(Job.user_id == user.id, Job.state.in_(("queued", "running")))
+        .where(Job.user_id == user_id, Job.state.in_(("queued", "running")))
         .group_by(Job.state)
     )
     return defaultdict(int, {state: count for state, count in rows})

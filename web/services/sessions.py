@@ -48,6 +48,22 @@ def revoke_session(studio: Studio, user: User, session_id: str) -> None:
         raise NotFound()
 
 
+def is_valid(studio: Studio, session_id: str) -> bool:
+    """Whether a session that was let in before would be now."""
+    with studio.db.reading() as session:
+        found = session.scalar(
+            select(BrowserSession.id)
+            .join(User, User.id == BrowserSession.user_id)
+            .where(
+                BrowserSession.id == session_id,
+                BrowserSession.revoked_at.is_(None),
+                BrowserSession.expires_at > clock(session),
+                User.active,
+            )
+        )
+    return found is not None
+
+
 def _shown(row: BrowserSession, current_id: str) -> dict[str, Any]:
     return {
         "id": row.id,

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared import catalog, scheduling
+from shared import catalog, quotas, scheduling
+from shared.config import Settings
 from shared.db import clock
 from shared.models import Artifact, Job, Result
 from web.services.shapes import job_shape, rfc3339
@@ -18,11 +19,12 @@ RECENT_JOBS = 20
 FEWEST_RECENT_JOBS = 3
 
 
-def job(session: Session, row: Job) -> dict[str, Any]:
-    return jobs(session, [row])[0]
+def job(session: Session, row: Job, settings: Settings) -> dict[str, Any]:
+    return jobs(session, [row], settings)[0]
 
 
-def jobs(session: Session, rows: Sequence[Job]) -> list[dict[str, Any]]:
+def jobs(session: Session, rows: Sequence[Job], settings: Settings) -> list[dict[str, Any]]:
+    """Of one user's jobs."""
     ended = [row.id for row in rows if row.state == "succeeded"]
     results: dict[str, Result] = {}
     artifacts: dict[str, list[Artifact]] = defaultdict(list)
@@ -32,12 +34,20 @@ def jobs(session: Session, rows: Sequence[Job]) -> list[dict[str, Any]]:
         for artifact in session.scalars(_outputs(ended)):
             artifacts[artifact.job_id].append(artifact)
     places = scheduling.queue_positions(session, rows)
+    waiting = _waiting(session, rows, settings)
     lanes: dict[str, float | None] = {}
     shapes = []
     for row in rows:
         queue = _queue(session, row, places.get(row.id), lanes)
+        queue["waiting"] = waiting if row.state == "queued" else None
         shapes.append(job_shape(row, results.get(row.id), artifacts[row.id], queue))
     return shapes
+
+
+def _waiting(session: Session, rows: Sequence[Job], settings: Settings) -> str | None:
+    """What keeps all queued jobs of this user from starting, in words."""
+    queued = next((row for row in rows if row.state == "queued"), None)
+    return quotas.waiting_words(session, settings, queued.user_id) if queued else None
 
 
 def _outputs(job_ids: list[str]) -> Any:

@@ -95,7 +95,6 @@ def plan(
         waits_for=parent.id if parent else None,
         deadline_seconds=body.deadline_seconds,
         progress_total=params.get("steps", 0) if body.kind == "train" else 0,
-        max_queued_jobs=studio.settings.max_queued_jobs,
     )
     return Plan(new_job, prices)
 
@@ -111,7 +110,7 @@ def still_there(session: Session, user: User, new: NewJob) -> None:
     references.still_there(session, user, new.params, new.inputs)
 
 
-def copy_of(job: Job, studio: Studio) -> NewJob:
+def copy_of(job: Job) -> NewJob:
     """The same job again, for a retry: same seed, same parameters, same versions."""
     names = (
         "user_id kind family family_version name params seed lane priority estimate_seconds "
@@ -127,7 +126,6 @@ def copy_of(job: Job, studio: Studio) -> NewJob:
         progress_step=job.continues_step or 0,
         checkpoint_step=job.continues_step or 0,
         deadline_seconds=deadline,
-        max_queued_jobs=studio.settings.max_queued_jobs,
     )
 
 

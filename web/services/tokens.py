@@ -7,15 +7,17 @@ import hmac
 import logging
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database, clock
-from shared.errors import NotFound, NotSignedIn
+from shared.errors import InvalidInput, NotFound, NotSignedIn
 from shared.ids import new_id
 from shared.models import ApiToken, User
+from web.services import audit
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
@@ -27,9 +29,19 @@ log = logging.getLogger(__name__)
 
 
 def issue_token(
-    db: Database, user: User, name: str, expires_days: int | None = None
+    db: Database,
+    user: User,
+    name: str,
+    expires_days: int | None = None,
+    scopes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """A new token as the API shows it, with the secret in `token`: it cannot be read again."""
+    """A new token as the API shows it, with the secret in `token`: it cannot be read again.
+
+    Without scopes it may do all that its owner may. Raises InvalidInput for a scope that he does not have.
+    """
+    if "admin" in scopes and user.role != "admin":
+        message = "admin is for administrators"
+        raise InvalidInput(errors=[{"pointer": "/scopes", "message": message}])
     prefix = f"atelier_{secrets.token_hex(6)}"
     token = f"{prefix}_{secrets.token_urlsafe(32)}"
     with db.writing() as session:
@@ -40,11 +52,12 @@ def issue_token(
             name=name,
             prefix=prefix,
             sha256=_hash_of(token),
-            scopes="",
+            scopes=" ".join(sorted(set(scopes))),
             created_at=at,
             expires_at=at + expires_days * DAY if expires_days else None,
         )
         session.add(row)
+        audit.record(session, "token_made", user, row, scopes=row.scopes)
     return {**_shown(row), "token": token}
 
 
@@ -61,7 +74,7 @@ def list_tokens(studio: Studio, user: User) -> list[dict[str, Any]]:
 def revoke_token(studio: Studio, user: User, token_id: str) -> None:
     """Raises NotFound, also for another user's token."""
     with studio.db.writing() as session:
-        revoked = session.scalar(
+        row = session.scalar(
             update(ApiToken)
             .where(
                 ApiToken.id == token_id,
@@ -69,14 +82,36 @@ def revoke_token(studio: Studio, user: User, token_id: str) -> None:
                 ApiToken.revoked_at.is_(None),
             )
             .values(revoked_at=clock(session))
-            .returning(ApiToken.id)
+            .returning(ApiToken)
         )
-    if revoked is None:
-        raise NotFound()
+        if row is None:
+            raise NotFound()
+        audit.record(session, "token_revoked", user, row)
+
+
+def is_valid(studio: Studio, token_id: str) -> bool:
+    """Whether a token that was let in before would be now."""
+    with studio.db.reading() as session:
+        found = session.scalar(
+            select(ApiToken.id)
+            .join(User, User.id == ApiToken.user_id)
+            .where(
+                ApiToken.id == token_id,
+                ApiToken.revoked_at.is_(None),
+                ApiToken.expires_at.is_(None) | (ApiToken.expires_at > clock(session)),
+                User.active,
+            )
+        )
+    return found is not None
 
 
 def user_of_token(studio: Studio, token: str) -> User:
     """Whose token this is. Raises NotSignedIn."""
+    return find_token(studio, token)[1]
+
+
+def find_token(studio: Studio, token: str) -> tuple[ApiToken, User]:
+    """The token and whose it is. Raises NotSignedIn."""
     form = TOKEN.fullmatch(token)
     if form is None:
         raise NotSignedIn("This is not a valid token.")
@@ -94,7 +129,7 @@ def user_of_token(studio: Studio, token: str) -> User:
         raise NotSignedIn("This token has expired.")
     if (row.used_at or 0.0) < at - USED_SECONDS:
         _mark_used(studio, row.id)
-    return user
+    return row, user
 
 
 def _mark_used(studio: Studio, token_id: str) -> None:
@@ -113,6 +148,7 @@ def _shown(row: ApiToken) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "prefix": row.prefix,
+        "scopes": row.scopes.split(),
         "created_at": rfc3339(row.created_at),
         "expires_at": rfc3339(row.expires_at),
         "used_at": rfc3339(row.used_at),

@@ -15,8 +15,10 @@ from web.views import (
     generate,
     home,
     jobs,
+    joining,
     media,
     models,
+    people,
     queue,
     signing,
     train,
@@ -31,12 +33,14 @@ SECTIONS = (
     ("pages.jobs.index", "Jobs"),
     ("pages.queue.index", "Queue"),
 )
+PEOPLE = ("pages.people.index", "People")  # for administrators
 
 
 def init_app(app: Flask) -> None:
     pages = Blueprint("pages", __name__)
     for part in (
         signing,
+        joining,
         home,
         datasets,
         train,
@@ -46,6 +50,7 @@ def init_app(app: Flask) -> None:
         artifacts,
         queue,
         account,
+        people,
     ):
         pages.register_blueprint(part.bp)
     app.register_blueprint(pages)
@@ -59,7 +64,9 @@ def init_app(app: Flask) -> None:
 
 def frame() -> dict[str, Any]:
     """What the frame of every page shows."""
-    return {"person": user_or_none(), "sections": SECTIONS, "language": "en"}
+    person = user_or_none()
+    sections = (*SECTIONS, PEOPLE) if person and person.role == "admin" else SECTIONS
+    return {"person": person, "sections": sections, "language": "en"}
 
 
 def next_page(cursor: str) -> str:

@@ -9,9 +9,10 @@ from flask.typing import ResponseReturnValue
 
 from shared.errors import InvalidInput, WrongPassword
 from web import forms
-from web.requests import TokenRequest, check
+from web.requests import SCOPES, TokenRequest, check
 from web.security import browser_session, current_user, start_session, studio
-from web.services import accounts, sessions, tokens
+from web.services import accounts, queue, sessions, tokens
+from web.views.quota_bars import bars
 from web.views.signing import repeated_password
 
 bp = Blueprint("account", __name__)
@@ -28,8 +29,8 @@ def show() -> ResponseReturnValue:
 def change_password() -> ResponseReturnValue:
     user = current_user()
     try:
-        password = repeated_password()
-        accounts.change_password(studio(), user, request.form.get("old", ""), password)
+        password, address = repeated_password(), request.remote_addr or ""
+        accounts.change_password(studio(), user, request.form.get("old", ""), password, address)
     except InvalidInput as error:
         return _page(errors=forms.field_errors(error.errors)), error.status
     except WrongPassword as error:
@@ -42,15 +43,16 @@ def change_password() -> ResponseReturnValue:
 @bp.post("/account/tokens")
 def create_token() -> ResponseReturnValue:
     user, days = current_user(), request.form.get("expires_days", "").strip()
-    values: dict[str, Any] = {"name": request.form.get("name", "")}
+    scopes = request.form.getlist("scopes")
+    values: dict[str, Any] = {"name": request.form.get("name", ""), "scopes": scopes}
     try:
         if days:
             values["expires_days"] = forms.whole(days, "/expires_days")
         asked = check(TokenRequest, values)
+        fresh = tokens.issue_token(studio().db, user, asked.name, asked.expires_days, asked.scopes)
     except InvalidInput as error:
         return _page(errors=forms.field_errors(error.errors)), error.status
     # shown in this answer only: a redirect would have to keep the secret somewhere
-    fresh = tokens.issue_token(studio().db, user, asked.name, asked.expires_days)
     return _page(fresh_token=fresh), 201
 
 
@@ -70,8 +72,11 @@ def revoke_session(session_id: str) -> ResponseReturnValue:
 
 def _page(errors: Errors | None = None, fresh_token: dict[str, Any] | None = None) -> str:
     user = current_user()
+    me = queue.get_me(studio(), user)
     return render_template(
         "account/show.html",
+        bars=bars(me["quota"], me["use"]),
+        scopes=[scope for scope in SCOPES if scope != "admin" or user.role == "admin"],
         tokens=tokens.list_tokens(studio(), user),
         sessions=sessions.list_sessions(studio(), user, browser_session().row_id),
         errors=errors or {},

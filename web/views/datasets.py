@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.errors import AppError, InvalidInput, QuotaExceeded, TooLarge
 from shared.models import User
 from web import forms
-from web.requests import UploadForm, check
+from web.requests import ModelChange, UploadForm, check
 from web.security import current_user, studio, takes_upload
 from web.services import datasets
 from web.services.job_lists import Page
@@ -62,6 +62,14 @@ def show(dataset_id: str) -> ResponseReturnValue:
         facts=[pair for pair in words.pairs(dataset["facts"]) if pair[0] not in ("items", "bytes")],
         problems=dataset["problems"],
     )
+
+
+@bp.post("/datasets/<dataset_id>")
+def change(dataset_id: str) -> ResponseReturnValue:
+    values = {name: request.form[name] for name in ("name", "visibility") if name in request.form}
+    datasets.change_dataset(studio(), current_user(), dataset_id, check(ModelChange, values))
+    flash("Saved.", "success")
+    return redirect(url_for("pages.datasets.show", dataset_id=dataset_id), 303)
 
 
 @bp.post("/datasets/<dataset_id>/delete")

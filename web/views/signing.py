@@ -42,7 +42,8 @@ def sign_in() -> ResponseReturnValue:
     if user_or_none():
         return redirect(url_for("pages.home.index"), 303)
     check_sign_in_allowed()
-    return render_template("account/sign_in.html", next=own_path(request.args.get("next", "")))
+    onward = own_path(request.args.get("next", ""))
+    return render_template("account/sign_in.html", next=onward, may_join=_may_join())
 
 
 @bp.post("/sign-in")
@@ -54,7 +55,13 @@ def do_sign_in() -> ResponseReturnValue:
     try:
         user = accounts.sign_in(studio(), name, password, request.remote_addr or "", agent)
     except (WrongPassword, TooManyRequests) as error:
-        page = render_template("account/sign_in.html", next=onward, name=name, error=error.message)
+        page = render_template(
+            "account/sign_in.html",
+            next=onward,
+            name=name,
+            error=error.message,
+            may_join=_may_join(),
+        )
         return page, error.status, error.headers
     start_session(user)
     return redirect(onward or url_for("pages.home.index"), 303)
@@ -64,6 +71,10 @@ def do_sign_in() -> ResponseReturnValue:
 def sign_out() -> ResponseReturnValue:
     end_session()
     return redirect(url_for("pages.signing.sign_in"), 303)
+
+
+def _may_join() -> bool:
+    return studio().settings.sign_up == "open"
 
 
 def own_path(address: str) -> str:

@@ -232,6 +232,8 @@ def waiting_words(job: Mapping[str, Any]) -> str:
         return "paused by you"
     if job.get("waits_for"):
         return "waits for another job"
+    if reason := (job.get("queue") or job).get("waiting"):
+        return str(reason).removeprefix("waiting: ")
     place = job["position"] if "position" in job else (job.get("queue") or {}).get("position")
     if not place:
         return "waits to start"

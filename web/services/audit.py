@@ -1,0 +1,86 @@
+"""The audit: who did what to whom, and when. Entries are added in the transaction of the act, and never changed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import clock
+from shared.models import ApiToken, AuditEntry, Dataset, Invitation, Model, User
+from web.services.job_lists import Page
+from web.services.shapes import rfc3339
+from web.services.studio import Studio
+
+Subject = User | ApiToken | Invitation | Dataset | Model
+
+TYPES = {
+    User: "user",
+    ApiToken: "token",
+    Invitation: "invitation",
+    Dataset: "dataset",
+    Model: "model",
+}
+
+
+class AuditPage(Page):
+    """What GET /audit may ask for."""
+
+    action: Annotated[str, Field(pattern="^[a-z_]{1,32}$")] | None = None
+    actor_id: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
+    subject_id: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
+
+
+def record(
+    session: Session,
+    action: str,
+    actor: User | None,
+    subject: Subject | None = None,
+    *,
+    address: str = "",
+    **facts: Any,
+) -> None:
+    """No actor: the command line, or somebody who has not said who he is."""
+    name = subject.note if isinstance(subject, Invitation) else subject.name if subject else ""
+    session.add(
+        AuditEntry(
+            at=clock(session),
+            actor_id=actor.id if actor else None,
+            actor_name=actor.name if actor else "",
+            action=action,
+            subject_type=TYPES[type(subject)] if subject else "",
+            subject_id=subject.id if subject else "",
+            subject_name=name,
+            address=address[:64],
+            facts=facts,
+        )
+    )
+
+
+def list_entries(studio: Studio, page: AuditPage) -> dict[str, Any]:
+    """The newest first."""
+    query = select(AuditEntry).order_by(AuditEntry.id.desc())
+    if page.after:
+        query = query.where(AuditEntry.id < page.after)
+    for name in ("action", "actor_id", "subject_id"):
+        if value := getattr(page, name):
+            query = query.where(getattr(AuditEntry, name) == value)
+    with studio.db.reading() as session:
+        rows = session.scalars(query.limit(page.size + 1)).all()
+    items = [_shown(row) for row in rows[: page.size]]
+    return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
+
+
+def _shown(row: AuditEntry) -> dict[str, Any]:
+    subject = {"type": row.subject_type, "id": row.subject_id, "name": row.subject_name}
+    return {
+        "id": row.id,
+        "at": rfc3339(row.at),
+        "actor": {"id": row.actor_id, "name": row.actor_name} if row.actor_id else None,
+        "action": row.action,
+        "subject": subject if row.subject_type else None,
+        "address": row.address,
+        "facts": row.facts,
+    }
