@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared import catalog, scheduling
+from shared import catalog, scheduling, waiting
 from shared.models import FamilyRow, Job, Quota, User, UserShare
 from shared.quotas import storage_limit, storage_used
-from web.services.shapes import rfc3339
+from web.services.shapes import queue_shape, rfc3339
 from web.services.studio import Studio
 
 MOST_JOBS = 50
@@ -52,7 +52,7 @@ def _own_jobs(session: Session, user: User) -> list[dict[str, Any]]:
         .order_by(Job.state.desc(), Job.rank, Job.id)
         .limit(MOST_JOBS)
     ).all()
-    places = scheduling.queue_positions(session, rows)
+    places = waiting.places(session, rows)
     return [
         {
             "id": row.id,
@@ -62,7 +62,7 @@ def _own_jobs(session: Session, user: User) -> list[dict[str, Any]]:
             "lane": row.lane,
             "state": row.state,
             "paused": row.paused_at is not None,
-            "position": places.get(row.id),
+            **queue_shape(places.get(row.id, waiting.Place())),
         }
         for row in rows
     ]
