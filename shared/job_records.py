@@ -36,6 +36,7 @@ class NewJob:
     name: str = ""
     priority: int = 0
     estimate_seconds: float | None = None
+    cost: dict[str, float | None] = field(default_factory=dict)
     dataset_id: str | None = None
     model_id: str | None = None
     model_sha256: str = ""
@@ -92,6 +93,7 @@ class Outcome:
     metrics: dict[str, Any] = field(default_factory=dict)
     build: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0  # device-seconds since the last heartbeat
+    beside: frozenset[str] = frozenset()  # kinds of the jobs that were on the device with it
 
 
 @dataclass(frozen=True, kw_only=True)

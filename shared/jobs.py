@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from shared import outputs, quotas, shares
+from shared import estimates, outputs, quotas, shares
 from shared.db import clock, lock_rows
 from shared.errors import AlreadyEnded, Conflict, LeaseLost
 from shared.ids import new_id
@@ -273,7 +273,10 @@ def succeed(session: Session, lease: Lease, outcome: Outcome) -> Job:
         Job.cancel_requested_at.is_(None),
         used=outcome.seconds,
         before=[("result", result)],
-        values={"progress_step": case((farther, Job.progress_total), else_=Job.progress_step)},
+        values={
+            "progress_step": case((farther, Job.progress_total), else_=Job.progress_step),
+            **estimates.lesson(outcome, at),
+        },
     )
     if job is None:
         raise LeaseLost()

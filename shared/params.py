@@ -22,6 +22,8 @@ __all__ = ["Field", "Params", "Unpriced", "check_rules", "clean", "evaluate", "p
 Schema = dict[str, Any]
 Problem = dict[str, str]
 
+LONGEST_EXPRESSION = 4000
+
 # Values outside are refused everywhere: JSON numbers beyond 2^53 do not survive every client.
 LARGEST_INTEGER = 2**53
 LONGEST_TEXT = 200_000
@@ -173,7 +175,11 @@ Number = int | float | bool
 
 
 class Unpriced(Exception):
-    """An expression names a fact that is not known here."""
+    """An expression names a fact that is not known here, or is empty."""
+
+
+class NotInLanguage(ValueError):
+    """An expression that is no arithmetic: its family is broken, whatever the values."""
 
 
 OPERATORS: dict[type, Callable[..., Any]] = {
@@ -211,9 +217,17 @@ def evaluate(expression: str, facts: Mapping[str, Any]) -> Any:
     """The value of an arithmetic expression: names, numbers, text, + - * / // %, ** with a small exponent,
     comparisons, and/or/not, `a if b else c`, and the FUNCTIONS. No attributes, no calls but those, no eval.
 
-    Raises Unpriced for an unknown name, ValueError for anything else that is not in the language.
+    Raises Unpriced for an unknown name, NotInLanguage for anything else that is not in the language, ValueError or
+    ArithmeticError where the values have no result (log2(0), a division by zero).
     """
-    return _value(ast.parse(expression, mode="eval").body, facts)
+    if not isinstance(expression, str) or len(expression) > LONGEST_EXPRESSION:
+        raise NotInLanguage("not allowed in a rule: no text, or too long")
+    try:
+        return _value(ast.parse(expression, mode="eval").body, facts)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise NotInLanguage(f"not allowed in a rule: {type(error).__name__}") from error
+    except TypeError as error:
+        raise Unpriced(f"a fact has another type: {error}") from error
 
 
 def _value(node: ast.expr, facts: Mapping[str, Any]) -> Any:
@@ -228,17 +242,24 @@ def _value(node: ast.expr, facts: Mapping[str, Any]) -> Any:
             return [_value(part, facts) for part in parts]
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             exponent = _value(right, facts)
-            if not -64 <= exponent <= 64:
+            if not -64 <= _number(exponent) <= 64:
                 raise ValueError("exponent out of range")
             # a float: a tower of whole numbers could grow without bound
-            return float(_value(left, facts)) ** exponent
+            return _number(float(_number(_value(left, facts))) ** exponent)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
-            return OPERATORS[type(op)](_value(left, facts), _value(right, facts))
+            # numbers only: a text times a number could fill the memory
+            return OPERATORS[type(op)](_number(_value(left, facts)), _number(_value(right, facts)))
         case ast.UnaryOp(op=op, operand=operand) if type(op) in OPERATORS:
             return OPERATORS[type(op)](_value(operand, facts))
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _value(body if _value(test, facts) else orelse, facts)
     return _logic(node, facts)
+
+
+def _number(value: Any) -> Number:
+    if isinstance(value, (bool, int, float)):
+        return value
+    raise TypeError(f"{type(value).__name__} is no number")
 
 
 def _logic(node: ast.expr, facts: Mapping[str, Any]) -> Any:
@@ -256,32 +277,37 @@ def _logic(node: ast.expr, facts: Mapping[str, Any]) -> Any:
             )
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
             return FUNCTIONS[name](*(_value(arg, facts) for arg in args))
-    raise ValueError(f"not allowed in a rule: {ast.dump(node)[:80]}")
+    raise NotInLanguage(f"not allowed in a rule: {ast.dump(node)[:80]}")
 
 
 def check_rules(
     rules: list[list[str]], facts: Mapping[str, Any], pointer: str = "/params"
 ) -> list[Problem]:
-    """Rules are [expression, parameter, message]; one whose facts are unknown is left for later."""
+    """Rules are [expression, parameter, message]. One whose facts are unknown is left for later, as is one that is no
+    arithmetic (its family is broken); one that has no result for these values does not hold."""
     problems = []
     for expression, name, message in rules:
         try:
-            holds = evaluate(expression, facts)
-        except (Unpriced, ZeroDivisionError, TypeError):
+            holds = bool(evaluate(expression, facts))
+        except (Unpriced, NotInLanguage):
             continue
+        except (ValueError, ArithmeticError):
+            holds = False
         if not holds:
             problems.append({"pointer": f"{pointer}/{name}", "message": message})
     return problems
 
 
 def price(cost: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, float | None]:
-    """Each cost ("flops", "bytes", ...) as a number, or None where it cannot be known yet."""
-    prices: dict[str, float | None] = {}
-    for name, expression in cost.items():
-        try:
-            prices[name] = float(evaluate(expression, facts))
-        except OverflowError:
-            prices[name] = math.inf
-        except (Unpriced, ZeroDivisionError, TypeError):
-            prices[name] = None
-    return prices
+    """Each cost ("flops", "bytes", ...) as a number that is not negative, or None where it cannot be known."""
+    return {name: _price(expression, facts) for name, expression in cost.items()}
+
+
+def _price(expression: str, facts: Mapping[str, Any]) -> float | None:
+    try:
+        found = float(_number(evaluate(expression, facts)))
+    except OverflowError:
+        return math.inf
+    except (Unpriced, TypeError, ValueError, ArithmeticError):
+        return None
+    return found if found >= 0 else None  # NaN is neither

@@ -6,10 +6,9 @@ Order, fit and fairness are decided here, in SQL, at the moment a worker has roo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from shared import jobs, quotas, shares
@@ -149,40 +148,3 @@ def should_rotate(session: Session, job: Job, max_running: int = 0) -> bool:
         .limit(1)
     )
     return session.scalar(waiting) is not None
-
-
-def queue_position(session: Session, job: Job) -> int | None:
-    """1 for the next of its lane; None when it does not wait."""
-    return queue_positions(session, [job]).get(job.id)
-
-
-def queue_positions(session: Session, mine: Sequence[Job]) -> dict[str, int]:
-    """The places of one user's jobs, by id; those that do not wait have none."""
-    waiting = [job for job in mine if job.state == "queued" and job.paused_at is None]
-    places: dict[str, int] = {}
-    for lane in sorted({job.lane for job in waiting}):
-        ids = [job.id for job in waiting if job.lane == lane]
-        places |= _positions(session, waiting[0].user_id, lane, ids)
-    return places
-
-
-def _positions(session: Session, user_id: str, lane: str, ids: list[str]) -> dict[str, int]:
-    """Users take turns, so of every other user as many jobs go first as this user has before this one."""
-    queued = and_(Job.state == "queued", Job.lane == lane)
-    nth = func.row_number().over(order_by=(Job.rank, Job.id)).label("nth")
-    own = select(Job.id, nth).where(Job.user_id == user_id, queued).subquery()
-    places = session.execute(select(own.c.id, own.c.nth).where(own.c.id.in_(ids))).all()
-    held = (
-        select(Job.user_id, func.count().label("jobs"))
-        .where(queued, Job.user_id != user_id)
-        .group_by(Job.user_id)
-        .subquery()
-    )
-    others = session.execute(
-        select(held.c.jobs, UserShare.vtime).join(UserShare, UserShare.user_id == held.c.user_id)
-    ).all()
-    share = session.scalar(select(UserShare.vtime).where(UserShare.user_id == user_id)) or 0.0
-    return {
-        job_id: nth + sum(min(count, nth - 1 + (vtime <= share)) for count, vtime in others)
-        for job_id, nth in places
-    }

@@ -6,10 +6,12 @@ little, use is charged at each heartbeat beyond what was prepaid, and the end se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import event, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from shared.models import Job, UserShare
 
@@ -50,9 +52,22 @@ def _pay(session: Session) -> None:
         )
 
 
-@event.listens_for(Session, "after_rollback")
-def _forget(session: Session) -> None:
-    session.info.pop(PENDING, None)
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, ended: SessionTransaction) -> None:
+    if not ended.nested:
+        session.info.pop(PENDING, None)
+
+
+@contextmanager
+def apart(session: Session) -> Iterator[None]:
+    """A savepoint: what raises in it is undone, charges included, and nothing that was before it."""
+    before = dict(session.info.get(PENDING, {}))
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        session.info[PENDING] = before
+        raise
 
 
 def busy() -> Any:

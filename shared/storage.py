@@ -41,8 +41,13 @@ class LocalStorage:
     def put_bytes(self, key: str, data: bytes) -> tuple[str, int]:
         return self.put_stream(key, [data])
 
-    def put_stream(self, key: str, chunks: Iterable[bytes]) -> tuple[str, int]:
-        """Raises StorageFull when the disk is; then nothing lies under the key."""
+    def put_stream(
+        self, key: str, chunks: Iterable[bytes], *, durable: bool = True
+    ) -> tuple[str, int]:
+        """Raises StorageFull when the disk is; then nothing lies under the key.
+
+        Without `durable` it may be lost with the machine's power until settle() was called.
+        """
         path = self.path_of(key)
         partial = path.with_name(f".{path.name}.partial")
         digest, size = hashlib.sha256(), 0
@@ -53,15 +58,30 @@ class LocalStorage:
                     digest.update(chunk)
                     size += file.write(chunk)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             partial.replace(path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         except OSError as error:
             partial.unlink(missing_ok=True)
             if error.errno in NO_SPACE:
                 raise StorageFull() from error
             raise
         return digest.hexdigest(), size
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Makes what was put without `durable` so: each file, then each folder once. Raises StorageFull."""
+        paths = [self.path_of(key) for key in keys]
+        try:
+            for path in paths:
+                sync(path, os.O_RDONLY)
+            for folder in sorted({path.parent for path in paths}):
+                sync_folder(folder)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise StorageFull() from error
+            raise
 
     def open(self, key: str) -> BinaryIO:
         try:
@@ -96,7 +116,11 @@ class LocalStorage:
 
 
 def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

@@ -32,7 +32,7 @@ class Family:
     accepts: tuple[tuple[str, str], ...] = ()  # (expression over the dataset's facts, message)
     train_rules: tuple[Rule, ...] = ()  # (expression, parameter, message)
     generate_rules: tuple[Rule, ...] = ()
-    train_cost: Mapping[str, str] = field(default_factory=dict)  # {"flops": ..., "bytes": ...}
+    train_cost: Mapping[str, str] = field(default_factory=dict)  # {"flops", "bytes", "steps"}
     generate_cost: Mapping[str, str] = field(default_factory=dict)
     batch_by: tuple[str, ...] = ()  # parameters that must be equal inside one sampler
     previews: tuple[Mapping[str, Any], ...] = ()  # generate params drawn when a model is offered

@@ -6,6 +6,7 @@ Items of many jobs and users share a sampler, and join and leave it between its 
 from __future__ import annotations
 
 import time
+from traceback import clear_frames
 from typing import Any
 
 from worker import link
@@ -28,6 +29,11 @@ class Batch:
         self.slots: dict[int, tuple[Request, int]] = {}
         self.note = b""
 
+    @property
+    def model(self) -> tuple[str, str]:
+        """(family, SHA-256 of the model): what decides how much memory an item takes."""
+        return self.key[1], self.key[0]
+
     def requests(self) -> list[Request]:
         return list({id(request): request for request, _ in self.slots.values()}.values())
 
@@ -38,6 +44,9 @@ class Generations:
         self._models = ModelCache(station)
         self._requests: dict[str, Request] = {}  # in order of arrival
         self._batches: dict[tuple[Any, ...], Batch] = {}  # least recently stepped first
+        self._most: dict[
+            tuple[str, str], int
+        ] = {}  # items of a model at a time, where memory ran out
 
     @property
     def has_work(self) -> bool:
@@ -113,7 +122,7 @@ class Generations:
         self._station.stepping.mark(self._station.stepping.note([request.job]))
         try:
             batch = self._batch_of(request)
-            if batch is None or batch.sampler.room() <= 0:
+            if batch is None or self._room(batch) <= 0:
                 return False
             index = request.waiting[0]
             with self._station.inference():
@@ -122,11 +131,26 @@ class Generations:
             batch.slots[slot] = (request, index)
             batch.note = self._station.stepping.note(r.job for r in batch.requests())
         except Exception as error:
-            self._fail(request, error)
+            if not (is_out_of_memory(error) and self._made_space(error)):
+                self._fail(request, error)
             return False
         finally:
             self._station.stepping.clear()
         return True
+
+    def _room(self, batch: Batch) -> int:
+        room = int(batch.sampler.room())
+        most = self._most.get(batch.model)
+        return room if most is None else min(room, most - len(batch.slots))
+
+    def _made_space(self, error: Exception) -> bool:
+        """Drops what is only kept warm. Whether there was anything: then it is worth trying again."""
+        clear_frames(error.__traceback__)  # they hold what the failed pass had made
+        idle = [key for key, batch in self._batches.items() if not batch.slots]
+        for key in idle:
+            del self._batches[key]
+        kept = {batch.model for batch in self._batches.values()}
+        return self._models.keep_only(kept) or bool(idle)
 
     def _batch_of(self, request: Request) -> Batch | None:
         """The sampler this request may use, made if there is none; None while too many are busy."""
@@ -159,19 +183,27 @@ class Generations:
         return []
 
     def _blame(self, batch: Batch, error: Exception) -> None:
-        """Who raised alone has failed. In company nobody knows who it was: all go on alone."""
-        requests = batch.requests()
+        """Who raised alone has failed. In company nobody knows who it was: all go on alone. Where memory ran out
+        nobody is to blame: all go on together, but fewer at a time from now on."""
+        requests, items = batch.requests(), len(batch.slots)
         self._give_up(batch)
         if is_out_of_memory(error):
-            self._batches = {key: b for key, b in self._batches.items() if b.slots}
-            self._models.clear()
+            self._made_space(error)
+            if items > 1:
+                self._most[batch.model] = items // 2
+                self._say(requests, f"Memory ran out with {items} at a time; going on with fewer.")
+                return
         if len(requests) == 1:
             self._fail(requests[0], error)
             return
+        text = f"An error in a shared batch ({type(error).__name__}); going on alone."
+        self._say(requests, text)
         for request in requests:
-            text = f"An error in a shared batch ({type(error).__name__}); going on alone."
-            self._station.log(request.job, text)
             request.alone = True
+
+    def _say(self, requests: list[Request], text: str) -> None:
+        for request in requests:
+            self._station.log(request.job, text)
 
     def _give_up(self, batch: Batch) -> None:
         """Forgets a sampler; what was in it waits again, to be made from its seed."""

@@ -111,6 +111,7 @@ class Held:
     sent: bool = False  # the runner was told to start it
     heard: bool = False  # the runner has said something about it
     used: float = 0.0  # device-seconds since the last heartbeat
+    beside: set[str] = field(default_factory=set)  # kinds of the jobs that shared the device
     pending: Pending = field(default_factory=Pending)
     outputs: list[NewArtifact] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)  # keys that only a result makes visible

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from shared import jobs, scheduling
+from shared import jobs, scheduling, shares
 from shared.config import Settings
 from shared.db import Database, clock
 from shared.failpoints import failpoint
@@ -129,7 +129,7 @@ class Leases:
 
     def _report(self, session: Session, held: Held, report: Report) -> None:
         try:
-            with session.begin_nested():
+            with shares.apart(session):
                 jobs.report(session, held.lease, report, most_log_bytes=self._settings.log_bytes)
         except (OperationalError, InterfaceError):
             raise

@@ -48,9 +48,13 @@ class ModelCache:
         self._models.move_to_end(key)
         return self._models[key]
 
-    def clear(self) -> None:
-        self._models.clear()
+    def keep_only(self, kept: set[tuple[str, str]]) -> bool:
+        """Forgets all other models; whether there were any."""
+        others = [key for key in self._models if key not in kept]
+        for key in others:
+            del self._models[key]
         self._station.device.free()
+        return bool(others)
 
     def _make_room(self, size: int) -> None:
         def full() -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from shared import catalog
+from shared.announcements import problems_of
 from shared.db import clock
 from shared.models import Worker
 from worker import link
+
+log = logging.getLogger(__name__)
 
 # Long before a version counts as gone.
 KEEP_ALIVE_SECONDS = 60.0
@@ -29,15 +34,22 @@ class Presence:
         self.versions: dict[str, int] = {}
         self._kind = kind
         self._hello: link.Hello | None = None
+        self._families: list[dict[str, Any]] = []
         self._kept_alive = 0.0
 
     def greet(self, hello: link.Hello) -> None:
-        """What the runner says that it can do."""
+        """What the runner says that it can do. It runs other people's code: what web could not use is left out."""
         self._hello = hello
-        self.versions = {family["name"]: family["version"] for family in hello.families}
+        self._families = []
+        for family in hello.families:
+            if problems := problems_of(family):
+                log.error("a family is left out: %s", "; ".join(problems))
+            else:
+                self._families.append(family)
+        self.versions = {family["name"]: family["version"] for family in self._families}
 
     def announce(self, session: Session) -> None:
-        for announcement in self._hello.families if self._hello else ():
+        for announcement in self._families:
             catalog.announce(session, announcement)
 
     def write(self, session: Session, state: str) -> None:

@@ -8,35 +8,37 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import TypeVar
+from queue import Empty, SimpleQueue
 
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from shared import checkpoints, jobs
 from shared.config import Settings
 from shared.db import Database
-from shared.errors import AppError, LeaseLost, StorageFull, Unavailable
+from shared.errors import AppError, LeaseLost, StorageFull
 from shared.failpoints import failpoint
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.log import job_id
 from shared.models import Checkpoint, Job, Result
 from shared.storage import CHUNK, LocalStorage
-from worker import link
+from worker import link, together
+from worker.commits import Commits
 from worker.device_run import facts_of, output_names, remove_run, taken_output
 from worker.held import Held
+from worker.together import Finished
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-# How long a job waits after the disk was full, and after a write to the database failed.
+# How long a job waits after the disk was full.
 FULL_DISK_SECONDS = 60.0
-RETRY_SECONDS = 0.5
+# So many generations end in one transaction, and the first waits no longer than this for the others.
+MOST_TOGETHER = 32
+TOGETHER_SECONDS = 0.05
 
 Ending = Callable[[Session, Held], object]
 
@@ -46,6 +48,13 @@ class Closed:
     """The end of a held job is written, or the lease was lost."""
 
     held: Held
+
+
+@dataclass(frozen=True)
+class _Task:
+    held: Held
+    act: Callable[[], None]
+    quick: bool  # what has finished may wait for it
 
 
 class Publisher:
@@ -62,37 +71,40 @@ class Publisher:
         self._db = db
         self._storage = storage
         self._tell = tell
-        self._work: SimpleQueue[tuple[Held, Callable[[], None]] | None] = SimpleQueue()
+        self._work: SimpleQueue[_Task | None] = SimpleQueue()
+        self._finished: list[Finished] = []  # to be written together
+        self._finished_at = 0.0
         self._giving_up = threading.Event()
+        self._commits = Commits(db, self._giving_up)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
     # ---- asked by the supervisor ------------------------------------------------------------
 
     def checkpoint(self, held: Held, message: link.Checkpoint) -> None:
-        self._work.put(
-            (held, lambda: self._tried(held, lambda: self._store_checkpoint(held, message)))
-        )
+        self._ask(held, lambda: self._tried(held, lambda: self._store_checkpoint(held, message)))
 
     def output(self, held: Held, message: link.Output) -> None:
-        self._work.put((held, lambda: self._store_output(held, message)))
+        self._ask(held, lambda: self._store_output(held, message), quick=True)
 
     def preview(self, held: Held, message: link.Preview) -> None:
-        self._work.put(
-            (held, lambda: self._tried(held, lambda: self._store_preview(held, message)))
-        )
+        self._ask(held, lambda: self._tried(held, lambda: self._store_preview(held, message)))
 
     def succeed(self, held: Held, message: link.Done) -> None:
         used = held.take_used()
-        self._work.put((held, lambda: self._succeed(held, message, used)))
+        quick = message.model is None
+        self._ask(held, lambda: self._succeed(held, message, used), quick=quick)
 
     def close(self, held: Held, ending: Ending) -> None:
         """Writes what is still unsaid about the job, and then its end."""
-        self._work.put((held, lambda: self._close(held, ending)))
+        self._ask(held, lambda: self._close(held, ending))
 
     def forget(self, held: Held) -> None:
         """A job that is not ours any more: nothing to write, only to clean."""
-        self._work.put((held, lambda: self._clean(held)))
+        self._ask(held, lambda: self._clean(held))
+
+    def _ask(self, held: Held, act: Callable[[], None], quick: bool = False) -> None:
+        self._work.put(_Task(held, act, quick))
 
     def finish(self, timeout: float) -> bool:
         """Ends after all that was asked; whether that took less than `timeout` seconds."""
@@ -104,16 +116,29 @@ class Publisher:
     # ---- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            held, act = work
-            job_id.set(held.lease.job_id)
+        while (task := self._next()) is not None:
+            job_id.set(task.held.lease.job_id)
             try:
-                act()
+                task.act()
             except Exception as error:
                 # The job's own end, when it comes, says what went wrong here.
                 log.exception("not stored")
-                held.broken = held.broken or error
+                task.held.broken = task.held.broken or error
             job_id.set("")
+
+    def _next(self) -> _Task | None:
+        """What has finished waits for others only while there is more to do, and all of that is quick."""
+        if not self._finished:
+            return self._work.get()
+        try:
+            task = self._work.get_nowait()
+        except Empty:
+            self._publish()
+            return self._work.get()
+        late = time.monotonic() - self._finished_at > TOGETHER_SECONDS
+        if task is None or not task.quick or late or len(self._finished) >= MOST_TOGETHER:
+            self._publish()
+        return task
 
     def _tried(self, held: Held, store: Callable[[], None]) -> None:
         """A training is worth more than one of its checkpoints or previews."""
@@ -150,7 +175,7 @@ class Publisher:
             row = select(Checkpoint.id).where(Checkpoint.location == key)
             return session.scalar(row) is not None
 
-        stale = self._write(write, applied)
+        stale = self._commits.write(write, applied)
         failpoint("after_checkpoint_row")
         held.checkpointed = message.step
         for location in stale or ():
@@ -158,7 +183,8 @@ class Publisher:
 
     def _store_output(self, held: Held, message: link.Output) -> None:
         key = f"artifacts/{held.lease.job_id}/{held.lease.fence}/{message.name}"
-        sha256, size = self._store(held, message.file, key)
+        # what shares a commit shares the waiting for the disk, too
+        sha256, size = self._store(held, message.file, key, durable=False)
         failpoint("after_artifact_rename")
         held.stored.append(key)
         held.outputs.append(
@@ -193,9 +219,10 @@ class Publisher:
         )
         held.pending.add_preview(message.step, artifact)
 
-    def _store(self, held: Held, name: str, key: str) -> tuple[str, int]:
+    def _store(self, held: Held, name: str, key: str, *, durable: bool = True) -> tuple[str, int]:
         with taken_output(held.out, name) as file:
-            return self._storage.put_stream(key, iter(lambda: file.read(CHUNK), b""))
+            chunks = iter(lambda: file.read(CHUNK), b"")
+            return self._storage.put_stream(key, chunks, durable=durable)
 
     def _succeed(self, held: Held, message: link.Done, used: float) -> None:
         try:
@@ -207,23 +234,67 @@ class Publisher:
                 metrics=message.metrics,
                 build=message.build,
                 seconds=used,
+                beside=frozenset(held.beside),
             )
-        except StorageFull:
+        except Exception as error:
+            self._not_stored(held, error)
+            return
+        if not self._finished:
+            self._finished_at = time.monotonic()
+        self._finished.append(Finished(held, outcome, held.pending.take()))
+        if message.model is not None:
+            self._publish()
+
+    def _not_stored(self, held: Held, error: Exception) -> None:
+        if isinstance(error, StorageFull):
             wait = FULL_DISK_SECONDS
             self._close(
                 held, lambda s, h: jobs.give_back(s, h.lease, "storage_full", delay_seconds=wait)
             )
-            return
-        except Exception as error:
+        else:
             self._close(held, _broken(error, self._settings.backoff_seconds))
-            return
 
-        def publish(session: Session, held: Held) -> None:
-            jobs.succeed(session, held.lease, outcome)
+    def _publish(self) -> None:
+        """Everything that has finished, in one transaction; what cannot be written with the others ends alone."""
+        finished, self._finished = [one for one in self._finished if self._settled(one)], []
+        written: list[Finished] = []
+        leases = [one.held.lease for one in finished]
+
+        def write(session: Session) -> None:
+            written[:] = together.publish(session, finished, self._settings.log_bytes)
             failpoint("in_publish")
 
-        self._close(held, publish)
+        try:
+            if finished:
+                self._commits.write(
+                    write, lambda session: any(_has_result(session, one) for one in leases)
+                )
+        except Exception:
+            log.exception("not published together")
+            written.clear()
         failpoint("after_publish")
+        for one in finished:
+            job_id.set(one.held.lease.job_id)
+            if one in written:
+                self._tidy(one.held)
+            elif self._giving_up.is_set():
+                self._clean(one.held)
+            else:
+                self._end_alone(one)
+
+    def _settled(self, one: Finished) -> bool:
+        """Its files are on the disk; if not, it has ended otherwise."""
+        try:
+            self._storage.settle(artifact.location for artifact in one.outcome.artifacts)
+        except Exception as error:
+            self._not_stored(one.held, error)
+            return False
+        return True
+
+    def _end_alone(self, one: Finished) -> None:
+        if one.last is not None:
+            one.held.pending.put_back(one.last)
+        self._close(one.held, lambda s, held: jobs.succeed(s, held.lease, one.outcome))
 
     def _store_model(self, held: Held, message: link.Done) -> NewModel | None:
         if message.model is None:
@@ -273,7 +344,7 @@ class Publisher:
                 jobs.report(session, lease, last, most_log_bytes=self._settings.log_bytes)
             ending(session, held)
 
-        self._write(write, lambda session: not _is_held(session, lease))
+        self._commits.write(write, lambda session: not _is_held(session, lease))
 
     def _clean(self, held: Held) -> None:
         """Deletes what was stored and did not become visible, and the run's folders."""
@@ -283,8 +354,11 @@ class Publisher:
             # The sweep finds files without a row; it is safer to leave them.
             log.warning("could not see whether a result was published", exc_info=True)
             published = True
+        self._tidy(held, () if published else held.stored)
+
+    def _tidy(self, held: Held, useless: Iterable[str] = ()) -> None:
         try:
-            for location in () if published else held.stored:
+            for location in useless:
                 self._storage.delete(location)
             remove_run(held)
         finally:
@@ -293,30 +367,12 @@ class Publisher:
 
     def _is_published(self, lease: Lease) -> bool:
         with self._db.reading() as session:
-            result = session.get(Result, lease.job_id)
-            return result is not None and result.fence == lease.fence
+            return _has_result(session, lease)
 
-    def _write(self, write: Callable[[Session], T], applied: Callable[[Session], bool]) -> T | None:
-        """Commits, however long the database is away; None when an attempt that seemed to fail did apply.
 
-        A commit whose answer was lost may have been applied, so the rows are asked before the next attempt.
-        """
-        while True:
-            try:
-                with self._db.writing() as session:
-                    return write(session)
-            except (OperationalError, InterfaceError) as error:
-                log.warning("not written yet: %s", error.orig)
-            while not self._giving_up.wait(RETRY_SECONDS):
-                try:
-                    with self._db.reading() as session:
-                        if applied(session):
-                            return None
-                    break
-                except (OperationalError, InterfaceError) as error:
-                    log.warning("the database is still away: %s", error.orig)
-            else:
-                raise Unavailable("The database did not come back in time.")
+def _has_result(session: Session, lease: Lease) -> bool:
+    result = session.get(Result, lease.job_id)
+    return result is not None and result.fence == lease.fence
 
 
 def _is_held(session: Session, lease: Lease) -> bool:

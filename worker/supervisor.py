@@ -184,6 +184,10 @@ class Supervisor:
     def _take(self, job: Job) -> None:
         lease = Lease(job.id, job.fence)
         held = Held(job, lease, self._folder, since=time.monotonic())
+        for other in self._held.values():
+            if other.on_device:
+                other.beside.add(job.kind)
+                held.beside.add(other.job.kind)
         self._held[held.key] = held
         self._mind_guard()
         self._fetching.prepare(held)

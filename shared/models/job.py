@@ -10,6 +10,7 @@ from shared.models.columns import Big, Id, MaybeTime, Object, Time, UserId
 
 QUEUED = text("state = 'queued'")
 RUNNING = text("state = 'running'")
+MEASURED = text("run_seconds IS NOT NULL")
 
 
 class Job(Base):
@@ -29,6 +30,16 @@ class Job(Base):
         # what a user's day has cost
         Index("ix_job_user_finished", "user_id", "finished_at"),
         Index("ix_job_state", "state"),
+        # the history that corrects estimates: the last of a kind of work
+        Index(
+            "ix_job_history",
+            "family",
+            "family_version",
+            "kind",
+            "finished_at",
+            sqlite_where=MEASURED,
+            postgresql_where=MEASURED,
+        ),
     )
 
     id: Mapped[Id]
@@ -67,7 +78,10 @@ class Job(Base):
     cancel_requested_at: Mapped[MaybeTime]
     paused_at: Mapped[MaybeTime]
 
-    estimate_seconds: Mapped[float | None]
+    estimate_seconds: Mapped[float | None]  # predicted when it was accepted
+    cost: Mapped[Object] = mapped_column(default=dict)  # {"flops", "steps"}: the work it asks for
+    device: Mapped[str] = mapped_column(String(160), default="")  # what kind of device ran it
+    run_seconds: Mapped[MaybeTime]  # how long it takes alone, where it ran so that one can tell
     device_seconds: Mapped[Time] = mapped_column(default=0.0)  # used, over all attempts
     charged_seconds: Mapped[Time] = mapped_column(default=0.0)  # what its owner's share was charged
     progress_step: Mapped[int] = mapped_column(default=0)

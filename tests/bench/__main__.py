@@ -13,6 +13,8 @@ NAMES = {
     "submits": "submit, status and 304 at 10 submits/s with 10,000 queued",
     "lm_shakespeare": "validation loss of transformer_lm on a text file",
     "vae_digits": "a classifier's view of the conditional VAE's digits",
+    "estimates": "durations predicted before the job runs, corrected by history",
+    "batching": "generations of 16 users at once against the same one by one",
     "footprint": "readiness, memory of web",
 }
 

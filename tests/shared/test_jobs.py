@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from shared import jobs, scheduling
+from shared import jobs, scheduling, shares
 from shared.db import clock
 from shared.errors import AlreadyEnded, LeaseLost, QuotaExceeded
 from shared.job_records import NewArtifact, NewModel
@@ -345,3 +345,17 @@ def test_a_log_that_comes_in_one_piece_is_cut(people):
     with people.reading() as session:
         [text] = session.scalars(select(JobLog.text))
     assert text == "é" * 50 + "\n[The log is full.]\n"
+
+
+def test_what_raises_in_a_savepoint_takes_back_its_charges_and_no_others(people):
+    submit(people, estimate_seconds=0.0)
+    [lease] = claim(people)
+    with people.writing() as session:
+        jobs.heartbeat(session, "w", {lease: 5.0}, 60)
+        with pytest.raises(LeaseLost), shares.apart(session):
+            shares.charge(session, "ann", 1000.0)
+            jobs.succeed(session, Lease(lease.job_id, 99), Outcome())
+        with shares.apart(session):
+            shares.charge(session, "ann", 2.0)
+    with people.reading() as session:
+        assert session.get(UserShare, "ann").vtime == 7.0

@@ -142,3 +142,47 @@ def test_a_broken_rule_names_its_parameter():
     assert check_rules(rules, {"steps": 9}) == [
         {"pointer": "/params/steps", "message": "must be a multiple of 4"}
     ]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "log2(0 * steps)",
+        "1 / (steps - 10)",
+        "steps % (steps - 10)",
+        "sqrt(-steps)",
+        "(0 - steps) ** 0.5 > 1",
+        "floor(1e308 * steps - 1e308 * steps)",
+        "'x' * 10000000000",
+        "(1, 2) * 10000000000",
+        "2 ** 1e9",
+        "(1e308 * steps) ** 64",
+        "min()",
+        "steps in 5",
+        "(" * 500 + "1" + ")" * 500,
+        "+".join("1" for _ in range(3000)),
+        "steps +",
+        "",
+        None,
+    ],
+)
+def test_a_bad_rule_or_cost_never_raises(expression):
+    facts = {"steps": 10}
+    rules = check_rules([[expression, "steps", "no"]], facts)
+    assert rules in ([], [{"pointer": "/params/steps", "message": "no"}])
+    [found] = price({"flops": expression}, facts).values()
+    assert found is None or found >= 0
+
+
+def test_a_rule_without_a_result_does_not_hold_and_a_broken_one_is_left():
+    refused = [{"pointer": "/params/steps", "message": "no"}]
+    assert check_rules([["log2(steps) >= 0", "steps", "no"]], {"steps": 0}) == refused
+    assert check_rules([["8 % steps == 0", "steps", "no"]], {"steps": 0}) == refused
+    assert check_rules([["steps +", "steps", "no"]], {"steps": 0}) == []
+    assert check_rules([["steps > 1", "steps", "no"]], {"steps": None}) == []
+
+
+def test_a_price_is_never_negative_nor_no_number():
+    facts = {"steps": 10}
+    wild = {"a": "0 - steps", "b": "1e308 * steps - 1e308 * steps", "c": "'7'", "d": "steps > 1"}
+    assert price(wild, facts) == {"a": None, "b": None, "c": None, "d": 1.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from shared import jobs, scheduling
 from shared.db import clock
@@ -198,19 +198,3 @@ def test_a_training_rotates_only_for_someone_who_has_had_less(people):
         assert scheduling.should_rotate(session, session.get(Job, mine))
         session.execute(update(UserShare).where(UserShare.user_id == "bob").values(vtime=99.0))
         assert not scheduling.should_rotate(session, session.get(Job, mine))
-
-
-def test_positions_follow_the_order_in_which_jobs_are_claimed(people):
-    for user, count in (("ann", 4), ("bob", 2), ("eve", 1)):
-        for _ in range(count):
-            submit(people, user, estimate_seconds=1.0)
-    with people.reading() as session:
-        queued = session.scalars(select(Job)).all()
-        predicted = {job.id: scheduling.queue_position(session, job) for job in queued}
-    for round_, place in enumerate(range(7)):
-        [(_, lease)] = claim(people)
-        assert abs(predicted[lease.job_id] - (place + 1)) <= 2, round_
-        with people.writing() as session:
-            jobs.succeed(session, lease, Outcome(seconds=1.0))
-    with people.reading() as session:
-        assert scheduling.queue_position(session, session.scalars(select(Job)).first()) is None

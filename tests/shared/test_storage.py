@@ -70,3 +70,33 @@ def test_the_file_is_synced_before_it_gets_its_name(storage, monkeypatch):
     storage.put_bytes("artifacts/j/1/0.txt", b"hello")
     assert order[0] == "file"
     assert "folder" in order
+
+
+def test_files_that_are_settled_together_are_synced_with_their_folders_once(storage, monkeypatch):
+    synced = []
+    real = module.sync
+    monkeypatch.setattr(
+        module, "sync", lambda path, flags: synced.append(path.name) or real(path, flags)
+    )
+    keys = [f"artifacts/j/1/{n}.txt" for n in range(3)]
+    for key in keys:
+        storage.put_stream(key, [b"x"], durable=False)
+    assert synced == []
+    storage.settle(keys)
+    assert synced == ["0.txt", "1.txt", "2.txt", "1"]
+
+
+def test_settling_what_is_not_there_is_told(storage):
+    with pytest.raises(FileNotFoundError):
+        storage.settle(["artifacts/j/1/0.txt"])
+
+
+def test_a_disk_that_is_full_at_settling_is_named(storage, monkeypatch):
+    storage.put_stream("artifacts/j/1/0.txt", [b"x"], durable=False)
+
+    def full(path, flags):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "sync", full)
+    with pytest.raises(StorageFull):
+        storage.settle(["artifacts/j/1/0.txt"])

@@ -104,6 +104,16 @@ def studio(app):
 
 
 @pytest.fixture
+def limits(studio):
+    """limits(max_job_seconds=60): other settings from now on."""
+
+    def change(**values) -> None:
+        object.__setattr__(studio, "settings", studio.settings.model_copy(update=values))
+
+    return change
+
+
+@pytest.fixture
 def client(app: Flask):
     return app.test_client()
 

@@ -82,7 +82,8 @@ def test_what_only_the_service_can_know_stands_at_its_field_too(mine, things, wo
     assert Page(mine.post("/train/toy", {}).text).errors == {"dataset_id": "Is required."}
 
 
-def test_what_belongs_to_no_field_is_said_above_the_form(mine, things):
+def test_what_belongs_to_no_field_is_said_above_the_form(mine, things, limits):
+    limits(max_job_seconds=60)
     form = {"dataset_id": things["dataset"], "params.steps": "1000000", "params.width": "4096"}
     answer = mine.post("/train/toy", form)
     assert answer.status_code == 422

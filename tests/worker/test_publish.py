@@ -138,7 +138,7 @@ def test_a_full_disk_gives_the_job_back_without_a_strike(work, publisher, monkey
     job = work.generate()
     held = claim(work, job)
 
-    def full(*_):
+    def full(*_, **__):
         raise StorageFull()
 
     monkeypatch.setattr(work.storage, "put_stream", full)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared import jobs as states
-from shared import quotas
+from shared import quotas, waiting
 from shared.db import clock
 from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused, StorageFull
 from shared.job_records import NewJob
@@ -25,6 +25,7 @@ from web.services import access, references, shown, submit
 from web.services.curves import job_metrics
 from web.services.events import job_events, job_log, job_previews, latest_events
 from web.services.job_lists import Filters, list_jobs
+from web.services.shapes import finite, queue_shape
 from web.services.studio import Studio
 
 __all__ = [
@@ -70,7 +71,8 @@ def submit_job(
         _check_disk(studio)
         with studio.db.reading() as session:
             quotas.check_storage(session, studio.settings, user.id)
-            return Submitted(_estimate(submit.plan(session, studio, user, body)))
+            planned = submit.plan(session, studio, user, body)
+            return Submitted(_dry(planned, waiting.place_of_new(session, planned.new_job)))
     asked = body.model_dump(exclude_unset=True)
     return accept_once(
         studio, user, key, asked, lambda session: submit.plan(session, studio, user, body).new_job
@@ -185,17 +187,24 @@ def _check_disk(studio: Studio) -> None:
         raise StorageFull()
 
 
-def _estimate(planned: submit.Plan) -> dict[str, Any]:
-    new = planned.new_job
+def _dry(planned: submit.Plan, place: waiting.Place) -> dict[str, Any]:
+    new, estimate = planned.new_job, planned.estimate
     return {
+        "dry_run": True,
         "kind": new.kind,
         "family": new.family,
         "family_version": new.family_version,
-        "params": new.params,
+        "params": finite(new.params),
         "lane": new.lane,
-        "estimate_seconds": new.estimate_seconds,
-        "estimate": planned.prices,
-        "dry_run": True,
+        "estimate_seconds": estimate.seconds,
+        "estimate": {
+            "seconds": estimate.seconds,
+            "low": estimate.low,
+            "high": estimate.high,
+            "basis": estimate.basis,
+            **planned.prices,
+        },
+        "queue": queue_shape(place),
     }
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared import catalog, quotas, scheduling
+from shared import catalog, quotas, scheduling, waiting
 from shared.db import clock
 from shared.models import FamilyRow, Job, User, UserShare
-from web.services.shapes import rfc3339
+from web.services.shapes import queue_shape, rfc3339
 from web.services.studio import Studio
 
 MOST_JOBS = 50
@@ -53,8 +53,8 @@ def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, An
         .order_by(Job.state.desc(), Job.rank, Job.id)
         .limit(MOST_JOBS)
     ).all()
-    places = scheduling.queue_positions(session, rows)
-    waiting = quotas.waiting_words(session, studio.settings, user.id)
+    places = waiting.places(session, rows)
+    held = quotas.waiting_words(session, studio.settings, user.id)
     return [
         {
             "id": row.id,
@@ -64,8 +64,7 @@ def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, An
             "lane": row.lane,
             "state": row.state,
             "paused": row.paused_at is not None,
-            "position": places.get(row.id),
-            "waiting": waiting if row.state == "queued" else None,
+            **queue_shape(places.get(row.id, waiting.Place()), held if row.state == "queued" else None),
         }
         for row in rows
     ]

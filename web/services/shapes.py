@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from shared.models import Artifact, Job, JobEvent, Model, Result
+from shared.waiting import Place
 
 Shape = dict[str, Any]
 
@@ -31,7 +32,13 @@ def finite(value: Any) -> Any:
     return value
 
 
-def job_shape(job: Job, result: Result | None, artifacts: list[Artifact], queue: Shape) -> Shape:
+def job_shape(
+    job: Job,
+    result: Result | None,
+    artifacts: list[Artifact],
+    queue: Shape,
+    left_seconds: float | None = None,
+) -> Shape:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -41,7 +48,7 @@ def job_shape(job: Job, result: Result | None, artifacts: list[Artifact], queue:
         "state": job.state,
         "params": finite(job.params),
         "seed": job.seed,
-        "progress": progress_shape(job),
+        "progress": progress_shape(job, left_seconds),
         "queue": queue,
         "lane": job.lane,
         "priority": job.priority,
@@ -68,7 +75,7 @@ def job_shape(job: Job, result: Result | None, artifacts: list[Artifact], queue:
     }
 
 
-def progress_shape(job: Job) -> Shape:
+def progress_shape(job: Job, left_seconds: float | None) -> Shape:
     step, total = job.progress_step, job.progress_total
     fraction = min(1.0, step / total) if total else 0.0
     if job.state == "succeeded":
@@ -77,19 +84,18 @@ def progress_shape(job: Job) -> Shape:
         "step": step,
         "total_steps": total or None,
         "fraction": round(fraction, 6),
-        "eta_seconds": _eta(job),
+        "eta_seconds": None if left_seconds is None else round(left_seconds, 1),
     }
 
 
-def _eta(job: Job) -> float | None:
-    """Device-seconds so far for each step so far: neither waiting nor a restart makes it dishonest."""
-    if job.state != "running":
-        return None
-    step, total = job.progress_step, job.progress_total
-    made = step - (job.continues_step or 0)
-    if made > 0 and total and job.device_seconds:
-        return round(job.device_seconds / made * max(0, total - step), 1)
-    return round(job.estimate_seconds, 1) if job.estimate_seconds is not None else None
+def queue_shape(place: Place, waiting: str | None = None) -> Shape:
+    """`reason` is one word for programs; `waiting` says in words what the owner's own quota holds up."""
+    return {
+        "position": place.position,
+        "estimated_start_at": rfc3339(place.starts_at),
+        "reason": place.reason,
+        "waiting": waiting,
+    }
 
 
 def result_shape(result: Result, artifacts: list[Artifact]) -> Shape:

@@ -6,17 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import catalog, quotas, scheduling
+from shared import quotas, waiting
 from shared.config import Settings
 from shared.db import clock
 from shared.models import Artifact, Job, Result
-from web.services.shapes import job_shape, rfc3339
-
-RECENT_JOBS = 20
-FEWEST_RECENT_JOBS = 3
+from web.services.shapes import job_shape, queue_shape
 
 
 def job(session: Session, row: Job, settings: Settings) -> dict[str, Any]:
@@ -33,14 +30,17 @@ def jobs(session: Session, rows: Sequence[Job], settings: Settings) -> list[dict
             results[result.job_id] = result
         for artifact in session.scalars(_outputs(ended)):
             artifacts[artifact.job_id].append(artifact)
-    places = scheduling.queue_positions(session, rows)
-    waiting = _waiting(session, rows, settings)
-    lanes: dict[str, float | None] = {}
+    places = waiting.places(session, rows)
+    held = _waiting(session, rows, settings)
+    running = [row for row in rows if row.state == "running"]
+    at = clock(session) if running else 0.0
+    sharing = waiting.sharing(session, running)
     shapes = []
     for row in rows:
-        queue = _queue(session, row, places.get(row.id), lanes)
-        queue["waiting"] = waiting if row.state == "queued" else None
-        shapes.append(job_shape(row, results.get(row.id), artifacts[row.id], queue))
+        left = waiting.left_seconds(row, at, sharing.get(row.id, 1.0)) if row in running else None
+        words = held if row.state == "queued" else None
+        queue = queue_shape(places.get(row.id, waiting.Place()), words)
+        shapes.append(job_shape(row, results.get(row.id), artifacts[row.id], queue, left))
     return shapes
 
 
@@ -62,33 +62,3 @@ def _outputs(job_ids: list[str]) -> Any:
         )
         .order_by(last, Artifact.index, Artifact.id)
     )
-
-
-def _queue(
-    session: Session, row: Job, position: int | None, lanes: dict[str, float | None]
-) -> dict[str, Any]:
-    """`lanes` remembers the pace of each lane for the length of one answer."""
-    start = None
-    if position and not row.paused_at and not row.waits_for:
-        if row.lane not in lanes:
-            lanes[row.lane] = _pace(session, row.lane)
-        pace = lanes[row.lane]
-        if pace is not None:
-            start = max(clock(session) + pace * position, row.not_before or 0.0)
-    return {"position": position, "estimated_start_at": rfc3339(start)}
-
-
-def _pace(session: Session, lane: str) -> float | None:
-    """Seconds between two starts, by how long the last jobs of this lane took; None while too few have run."""
-    workers = sum(worker.kind == "device" for worker in catalog.live_workers(session))
-    recent = (
-        select((Job.finished_at - Job.started_at).label("took"))
-        .where(Job.lane == lane, Job.state == "succeeded")
-        .order_by(Job.finished_at.desc())
-        .limit(RECENT_JOBS)
-        .subquery()
-    )
-    count, took = session.execute(select(func.count(), func.avg(recent.c.took))).one()
-    if not workers or count < FEWEST_RECENT_JOBS:
-        return None
-    return float(took) / workers

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import catalog, checkpoints
+from shared import catalog, checkpoints, estimates
 from shared.errors import AppError, Conflict, InvalidInput, NotFound, TooExpensive
 from shared.job_records import NewJob
-from shared.models import Dataset, Job, Model, Result, User
+from shared.models import Dataset, Job, Model, Result, User, Worker
 from shared.params import check_rules, clean, price
 from web.requests import JobRequest
 from web.services import access, families, references
@@ -20,9 +21,8 @@ from web.services.studio import Studio
 
 Problem = dict[str, str]
 
-# Steps of floating-point work a second when no worker has said how fast it is: a small CPU.
-DEFAULT_SPEED = 2e10
 INTERACTIVE_SECONDS = 60.0
+LIFETIME = 80 * 365 * 86_400
 SMALL_COUNT = 64
 SEED_BITS = 53
 NOT_HERE = "is not here, or not yours to use"
@@ -34,6 +34,7 @@ class Plan:
 
     new_job: NewJob
     prices: dict[str, float | None] = field(default_factory=dict)
+    estimate: estimates.Estimate = field(default_factory=estimates.Estimate)
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,26 @@ def plan(
     if steps_done is not None and prices.get("flops") is not None:
         before = price(action["cost"], {**facts, "steps": steps_done}).get("flops")
         prices["flops"] = max(0.0, (prices["flops"] or 0.0) - (before or 0.0))
-    estimate = _seconds(session, prices.get("flops"))
-    _check_price(session, studio, prices, estimate)
+    cost = _work_of(prices, body.kind, params)
+    if steps_done is not None and cost.get("steps") is not None:
+        cost["steps"] = max(0.0, (cost["steps"] or 0.0) - steps_done)
+    workers = catalog.live_workers(session)
+    name, version = subject.family["name"], subject.family["version"]
+    estimate = estimates.estimate(session, estimates.Work(name, version, body.kind, cost), workers)
+    _check_price(studio, workers, prices.get("bytes"), estimate.seconds)
     model = subject.model
     new_job = NewJob(
         user_id=user.id,
         kind=body.kind,
-        family=subject.family["name"],
-        family_version=subject.family["version"],
+        family=name,
+        family_version=version,
         name=body.name,
         params=params,
         seed=secrets.randbits(SEED_BITS) if body.seed is None else body.seed,
-        lane=_lane(body.kind, estimate, params),
+        lane=_lane(body.kind, estimate.seconds, params),
         priority=body.priority,
-        estimate_seconds=estimate,
+        estimate_seconds=estimate.seconds,
+        cost=cost,
         dataset_id=subject.dataset.id if subject.dataset else None,
         model_id=model.id if model else None,
         model_sha256=model.sha256 if model else "",
@@ -96,7 +103,7 @@ def plan(
         deadline_seconds=body.deadline_seconds,
         progress_total=params.get("steps", 0) if body.kind == "train" else 0,
     )
-    return Plan(new_job, prices)
+    return Plan(new_job, prices, estimate)
 
 
 def still_there(session: Session, user: User, new: NewJob) -> None:
@@ -113,7 +120,7 @@ def still_there(session: Session, user: User, new: NewJob) -> None:
 def copy_of(job: Job) -> NewJob:
     """The same job again, for a retry: same seed, same parameters, same versions."""
     names = (
-        "user_id kind family family_version name params seed lane priority estimate_seconds "
+        "user_id kind family family_version name params seed lane priority estimate_seconds cost "
         "dataset_id model_id model_sha256 inputs waits_for continues continues_step"
     ).split()
     new = NewJob(**{name: getattr(job, name) for name in names})
@@ -234,33 +241,33 @@ def _check_dataset(dataset: Dataset, family: dict[str, Any]) -> None:
 # ---- what it costs -------------------------------------------------------------------------------
 
 
-def _seconds(session: Session, flops: float | None) -> float | None:
-    if flops is None:
-        return None
-    speeds = [
-        float(worker.facts.get("flops_per_second") or 0) for worker in catalog.live_workers(session)
-    ]
-    # the fastest: nothing is refused that some worker here could do in time
-    return flops / (max(speeds, default=0.0) or DEFAULT_SPEED)
+def _work_of(
+    prices: dict[str, float | None], kind: str, params: dict[str, Any]
+) -> dict[str, float | None]:
+    """What the estimate rests on. Where a family prices no steps, outputs are a generation's."""
+    steps = prices.get("steps", params.get("count" if kind == "generate" else "steps"))
+    found = {"flops": prices["flops"]} if "flops" in prices else {}
+    return {**found, "steps": float(steps)} if isinstance(steps, (int, float)) else found
 
 
 def _check_price(
-    session: Session, studio: Studio, prices: dict[str, float | None], estimate: float | None
+    studio: Studio, workers: list[Worker], needed: float | None, estimate: float | None
 ) -> None:
     most = studio.settings.max_job_seconds
     if estimate is not None and not estimate <= most:
         text = f"It would take about {_long(estimate)}; {_long(most)} are allowed."
         raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much work"}])
-    needed = prices.get("bytes")
-    memory = [
-        float(worker.facts.get("memory_bytes") or 0) for worker in catalog.live_workers(session)
-    ]
-    if needed is not None and any(memory) and not needed <= max(memory):
-        text = f"It would need about {needed / 1e9:.1f} GB of memory; no worker has that much."
+    memory = max((float(worker.facts.get("memory_bytes") or 0) for worker in workers), default=0)
+    # a worker that has not said how much it has may have enough; nobody has infinitely much
+    if needed is not None and not needed <= (memory or sys.float_info.max):
+        size = f"about {needed / 1e9:,.1f} GB of memory" if needed < 1e18 else "endless memory"
+        text = f"It would need {size}; no worker has that much."
         raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much memory"}])
 
 
 def _long(seconds: float) -> str:
+    if seconds > LIFETIME:
+        return "a lifetime"
     for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {word}"

@@ -44,6 +44,13 @@ WHYS = {
     "storage_full": "the disk was full",
     "worker_lost": "the worker was lost",
 }
+# Why a queued job does not run, where it is not only that others go first.
+WAITS = {
+    "paused": "paused by you",
+    "waits_for": "waits for another job",
+    "no_worker": "no worker that can run it is there",
+    "backoff": "tries again in a while",
+}
 # In this order: each of them also claims to be those further down.
 BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
@@ -228,13 +235,16 @@ def state_words(job: Mapping[str, Any]) -> str:
 
 def waiting_words(job: Mapping[str, Any]) -> str:
     """Why a queued job does not run."""
+    queue = job if "position" in job else job.get("queue") or {}
     if is_paused(job):
-        return "paused by you"
-    if job.get("waits_for"):
-        return "waits for another job"
-    if reason := (job.get("queue") or job).get("waiting"):
-        return str(reason).removeprefix("waiting: ")
-    place = job["position"] if "position" in job else (job.get("queue") or {}).get("position")
+        return WAITS["paused"]
+    if job.get("waits_for") and queue.get("reason") in (None, "waits_for"):
+        return WAITS["waits_for"]
+    if held := queue.get("waiting"):
+        return str(held).removeprefix("waiting: ")
+    place, reason = queue.get("position"), queue.get("reason")
+    if reason in WAITS:
+        return WAITS[reason]
     if not place:
         return "waits to start"
     return "next to start" if place == 1 else f"{ordinal(place)} in the queue"

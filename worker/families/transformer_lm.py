@@ -392,6 +392,7 @@ FAMILY = Family(
     },
     generate_cost={
         "flops": "count * (max_new_tokens + context_length) * 2 * parameters",
+        "steps": "ceil(count / 32) * max_new_tokens",
         "bytes": "8 * parameters + 8 * min(count, 32) * n_layer * n_embd * context_length",
     },
     previews=({"max_new_tokens": 200, "count": 2},),

@@ -1,0 +1,47 @@
+"""Transactions that must be written, however long the database is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from shared.db import Database
+from shared.errors import Unavailable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.5
+
+
+class Commits:
+    def __init__(self, db: Database, giving_up: threading.Event) -> None:
+        self._db = db
+        self._giving_up = giving_up
+
+    def write(self, write: Callable[[Session], T], applied: Callable[[Session], bool]) -> T | None:
+        """Commits, however long the database is away; None when an attempt that seemed to fail did apply.
+
+        A commit whose answer was lost may have been applied, so the rows are asked before the next attempt.
+        """
+        while True:
+            try:
+                with self._db.writing() as session:
+                    return write(session)
+            except (OperationalError, InterfaceError) as error:
+                log.warning("not written yet: %s", error.orig)
+            while not self._giving_up.wait(RETRY_SECONDS):
+                try:
+                    with self._db.reading() as session:
+                        if applied(session):
+                            return None
+                    break
+                except (OperationalError, InterfaceError) as error:
+                    log.warning("the database is still away: %s", error.orig)
+            else:
+                raise Unavailable("The database did not come back in time.")
