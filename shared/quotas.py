@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.config import Settings
-from shared.models import Artifact, Dataset, Model, Quota
+from shared.models import Artifact, Dataset, Model, Quota, Upload
 
 
 def storage_used(session: Session, user_id: str) -> int:
@@ -17,7 +17,9 @@ def storage_used(session: Session, user_id: str) -> int:
             table.user_id == user_id, table.deleted_at.is_(None)
         )
         total += int(session.scalar(held) or 0)
-    return total
+    # what is still being received was promised its whole length
+    promised = select(func.coalesce(func.sum(Upload.length), 0)).where(Upload.user_id == user_id)
+    return total + int(session.scalar(promised) or 0)
 
 
 def storage_limit(session: Session, settings: Settings, user_id: str) -> int:

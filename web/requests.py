@@ -34,6 +34,12 @@ def _one_line(text: str) -> str:
     return _sound(text).strip()
 
 
+def _no_twins(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not name one twice")
+    return values
+
+
 Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 
@@ -80,6 +86,20 @@ class UploadForm(Strict):
 
     name: Name = ""
     kind: Literal["", "text", "images"] = ""
+    accept_partial: Literal["", "0", "1", "false", "true"] = ""
+
+    @property
+    def partial(self) -> bool:
+        return self.accept_partial in ("1", "true")
+
+
+class UploadsRequest(Strict):
+    """The JSON body of POST /datasets that names finished uploads."""
+
+    uploads: Annotated[list[Ref], Field(min_length=1, max_length=1000), AfterValidator(_no_twins)]
+    name: Name = ""
+    kind: Literal["", "text", "images"] = ""
+    accept_partial: bool = False
 
 
 class TokenRequest(Strict):

@@ -24,7 +24,10 @@ from web.session import SqlSession, SqlSessions
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
-API_BODY_TYPES = frozenset({"application/json", "multipart/form-data", ""})
+# none that a form of another page could send without asking first, but for multipart
+API_BODY_TYPES = frozenset(
+    {"application/json", "multipart/form-data", "application/offset+octet-stream", ""}
+)
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

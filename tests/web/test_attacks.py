@@ -23,7 +23,7 @@ OPEN = {
     "/welcome/<token>",
 }
 # (owner's object in the path -> which fixture makes it)
-OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id"}
+OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id", "upload_id"}
 OWN = {
     f"{API}/datasets",
     f"{API}/families",
@@ -33,6 +33,7 @@ OWN = {
     f"{API}/me/tokens",
     f"{API}/models",
     f"{API}/queue",
+    f"{API}/uploads",
 }
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 
@@ -79,6 +80,9 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
         "dataset_id": work.dataset(alice),
         "token_id": alice.get("/me/tokens").json["items"][0]["id"],
         "session_id": "0" * 64,
+        "upload_id": alice.post(
+            "/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
+        ).json["id"],
         "n": "0",
     }
     tried = 0
