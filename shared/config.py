@@ -72,6 +72,12 @@ class Settings(BaseModel):
     event_streams: int = Field(40, ge=0, le=1900, description="Event streams open at a time.")
     max_upload_bytes: int = Field(2 << 30, ge=1, description="Largest upload.")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="Largest body that is no upload.")
+    max_items: int = Field(1_000_000, ge=1, description="Items of one dataset.")
+    max_image_bytes: int = Field(64 << 20, ge=1, description="Largest file of a picture.")
+    max_image_pixels: int = Field(40_000_000, ge=1, description="Pixels of one picture.")
+    max_dataset_pixels: int = Field(10**11, ge=1, description="Pixels of a dataset's pictures.")
+    max_text_bytes: int = Field(2 << 30, ge=1, description="Largest text of a dataset.")
+    max_dataset_characters: int = Field(4 * 10**9, ge=1, description="Characters of a dataset.")
     max_queued_jobs: int = Field(10_000, ge=1, description="Queued jobs of one user.")
     max_running_jobs: int = Field(0, ge=0, description="Running jobs of one user; 0 is no limit.")
     max_device_seconds_a_day: float = Field(

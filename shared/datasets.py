@@ -12,6 +12,7 @@ from shared.models import Dataset, DatasetItem, Job, Model, ShortTask
 from shared.storage import LocalStorage
 
 CHECK_TASK = "check_dataset"
+AGAIN = ":again"
 
 
 def prefix_of(dataset_id: str) -> str:
@@ -23,9 +24,9 @@ def key_of(dataset_id: str, file: str) -> str:
     return f"{prefix_of(dataset_id)}/{file}"
 
 
-def check_slot(dataset_id: str) -> str:
-    """One check for each dataset, ever: the slot of its short task."""
-    return f"{CHECK_TASK}:{dataset_id}"
+def check_slot(dataset_id: str, again: bool = False) -> str:
+    """One check for each dataset, ever, and one more when it is accepted as it is: slots of short tasks."""
+    return f"{CHECK_TASK}:{dataset_id}" + (AGAIN if again else "")
 
 
 def accepted_jobs(session: Session, dataset_id: str) -> Sequence[Row[str, str]]:
@@ -70,15 +71,23 @@ def hidden_and_done(session: Session, most: int) -> list[str]:
 def given_up(session: Session, most: int) -> list[str]:
     """Datasets that wait for a check which nobody will do any more."""
     expected = exists().where(
-        ShortTask.slot == f"{CHECK_TASK}:" + Dataset.id,
+        or_(*(ShortTask.slot == f"{CHECK_TASK}:" + Dataset.id + end for end in ("", AGAIN))),
         ShortTask.state.in_(("queued", "running")),
     )
     query = select(Dataset.id).where(Dataset.state == "checking", ~expected).limit(most)
     return list(session.scalars(query))
 
 
-def problems_shape(problems: list[dict[str, str]]) -> dict[str, Any]:
-    return {"files": problems}
+def problems_shape(
+    problems: list[dict[str, str]], warnings: Sequence[str] = (), usable: int = 0
+) -> dict[str, Any]:
+    """`usable`: of a refused upload that is kept, how many items it would have without its bad files."""
+    shape: dict[str, Any] = {"files": problems}
+    if warnings:
+        shape["warnings"] = list(warnings)
+    if usable:
+        shape["usable"] = usable
+    return shape
 
 
 def _needs(dataset_id: str) -> ColumnElement[bool]:

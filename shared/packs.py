@@ -9,13 +9,14 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from shared.errors import BadData
+from shared.thumbnails import ThumbnailWriter
 
 MANIFEST = "manifest.jsonl"
 DATA = "data.bin"
@@ -26,6 +27,8 @@ LONGEST_LABEL = 120
 LONGEST_CAPTION = 10_000
 LONGEST_LINE = 1 << 18
 CHUNK = 1 << 20
+HEAD_BYTES = 32
+CONTINUES = bytes(range(0x80, 0xC0))
 SHA256 = re.compile(r"[0-9a-f]{64}")
 OWN_FIELDS = frozenset(("n", "name", "sha256", "media_type", "offset", "bytes", "label", "caption"))
 # what each kind of item must say about itself
@@ -70,6 +73,8 @@ class PackWriter:
     def __init__(self, folder: Path) -> None:
         self.items = 0
         self.bytes = 0
+        self._folder = folder
+        self._thumbnails: ThumbnailWriter | None = None
         self._digest = hashlib.sha256()
         self._data = (folder / DATA).open("wb")
         self._manifest = (folder / MANIFEST).open("wb")
@@ -85,6 +90,8 @@ class PackWriter:
     ) -> None:
         self._data.close()
         self._manifest.close()
+        if self._thumbnails:
+            self._thumbnails.close()
 
     def add(
         self,
@@ -95,6 +102,7 @@ class PackWriter:
         facts: dict[str, Any],
         label: str | None = None,
         caption: str | None = None,
+        thumbnails: Sequence[bytes] | None = None,
     ) -> PackItem:
         """`facts` may still be filled in while the chunks are drawn."""
         digest, size = hashlib.sha256(), 0
@@ -120,6 +128,9 @@ class PackWriter:
         line = f"{item.line()}\n".encode()
         self._manifest.write(line)
         self._digest.update(line)
+        if thumbnails is not None:
+            self._thumbnails = self._thumbnails or ThumbnailWriter(self._folder)
+            self._thumbnails.add(thumbnails)
         self.items += 1
         self.bytes += size
         return item
@@ -178,13 +189,28 @@ class Section(io.RawIOBase):
 
 def verified(folder: Path) -> Iterator[PackItem]:
     """Every item of a pack whose bytes are what the manifest says; raises BadData."""
+    return (item for item, _ in looked_at(folder))
+
+
+@dataclass
+class Look:
+    """What was seen of an item's bytes, by whoever verified them."""
+
+    head: bytes = b""
+    characters: int = 0
+    line_ends: int = 0
+
+
+def looked_at(folder: Path) -> Iterator[tuple[PackItem, Look]]:
+    """The same, with what else the bytes say of themselves."""
     end = 0
     with (folder / DATA).open("rb") as data:
         for item in read_manifest(folder / MANIFEST):
-            if _hash_of_next(data, item.bytes) != item.sha256:
+            sha256, look = _look_at_next(data, item.bytes)
+            if sha256 != item.sha256:
                 raise BadData("An item is not what the manifest says.")
             end = item.end
-            yield item
+            yield item, look
     if end != (folder / DATA).stat().st_size:
         raise BadData("The packed file is not as long as the manifest says.")
 
@@ -233,12 +259,16 @@ class Facts:
         }
 
 
-def _hash_of_next(data: BinaryIO, size: int) -> str:
-    digest = hashlib.sha256()
+def _look_at_next(data: BinaryIO, size: int) -> tuple[str, Look]:
+    digest, look = hashlib.sha256(), Look()
     while size > 0 and (chunk := data.read(min(size, CHUNK))):
         digest.update(chunk)
+        look.head = look.head or chunk[:HEAD_BYTES]
+        # a character of UTF-8 has one byte that continues none
+        look.characters += len(chunk.translate(None, CONTINUES))
+        look.line_ends += chunk.count(b"\n")
         size -= len(chunk)
-    return digest.hexdigest()
+    return digest.hexdigest(), look
 
 
 def _parsed(line: bytes) -> PackItem:

@@ -15,7 +15,7 @@ from shared.config import Settings
 from shared.db import clock, lock_rows
 from shared.errors import QuotaExceeded
 from shared.job_records import NewJob
-from shared.models import Artifact, Checkpoint, Dataset, Job, Model, Quota
+from shared.models import Artifact, Checkpoint, Dataset, Job, Model, Quota, Upload
 
 DAY = 86_400.0
 # what a job whose family names no cost keeps reserved until it has ended
@@ -205,7 +205,9 @@ def storage_used(session: Session, user_id: str) -> int:
         .join(Job, Job.id == Checkpoint.job_id)
         .where(Job.user_id == user_id)
     )
-    return total + int(session.scalar(checkpoints) or 0)
+    # what is still being received was promised its whole length
+    promised = select(func.coalesce(func.sum(Upload.length), 0)).where(Upload.user_id == user_id)
+    return total + sum(int(session.scalar(more) or 0) for more in (checkpoints, promised))
 
 
 def storage_limit(session: Session, settings: Settings, user_id: str) -> int:

@@ -17,6 +17,9 @@ NAMES = "names.json"
 WORK = "work"
 # Parts of requests that are still being received; the name is no dataset's id.
 INCOMING = "incoming-parts"
+# Files that are received piece by piece, under their uploads' ids.
+RESUMABLE = "resumable"
+KEPT_SECONDS = 86_400.0  # an upload that nobody continues, or whose dataset was refused
 
 
 def uploads_of(settings: Settings) -> Path:
@@ -29,6 +32,10 @@ def folder_of(settings: Settings, dataset_id: str) -> Path:
 
 def file_of(folder: Path, number: int) -> Path:
     return folder / str(number)
+
+
+def resumable_of(settings: Settings, upload_id: str) -> Path:
+    return uploads_of(settings) / RESUMABLE / upload_id
 
 
 def write_names(folder: Path, names: list[str]) -> None:

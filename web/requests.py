@@ -49,6 +49,12 @@ Scope = Literal[
     "admin",
 ]
 SCOPES: tuple[str, ...] = get_args(Scope)
+def _no_twins(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not name one twice")
+    return values
+
+
 
 
 class Strict(BaseModel):
@@ -107,6 +113,20 @@ class UploadForm(Strict):
 
     name: Name = ""
     kind: Literal["", "text", "images"] = ""
+    accept_partial: Literal["", "0", "1", "false", "true"] = ""
+
+    @property
+    def partial(self) -> bool:
+        return self.accept_partial in ("1", "true")
+
+
+class UploadsRequest(Strict):
+    """The JSON body of POST /datasets that names finished uploads."""
+
+    uploads: Annotated[list[Ref], Field(min_length=1, max_length=1000), AfterValidator(_no_twins)]
+    name: Name = ""
+    kind: Literal["", "text", "images"] = ""
+    accept_partial: bool = False
 
 
 class TokenRequest(Strict):

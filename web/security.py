@@ -27,7 +27,10 @@ from web.session import SqlSession, SqlSessions
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
-API_BODY_TYPES = frozenset({"application/json", "multipart/form-data", ""})
+# none that a form of another page could send without asking first, but for multipart
+API_BODY_TYPES = frozenset(
+    {"application/json", "multipart/form-data", "application/offset+octet-stream", ""}
+)
 # More than the heads of the parts of most uploads; those of more are counted while they come.
 MULTIPART_BYTES = 1 << 16
 CSP = (

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -23,8 +23,10 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from shared import datasets, packs, samples, uploads
+from shared import datasets, packs, samples, thumbnails, uploads
 from shared.config import Settings, bare_environment
+from shared.dataset_preview import FILE as PREVIEW
+from shared.dataset_preview import Preview
 from shared.db import Database
 from shared.errors import BadData, StorageFull
 from shared.failpoints import failpoint
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 WALL_SECONDS = 3600.0
 UNPACKED = 4  # times the largest upload
 ROWS_AT_ONCE = 2000
+PUBLISHED = (packs.DATA, thumbnails.DATA, thumbnails.INDEX)  # what the dataset's bytes are
 LONGEST_REPORT = 16 << 20
 LONGEST_TRACE = 4000
 
@@ -45,27 +48,53 @@ Problem = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What came out of a check: problems, or a pack with its kind and facts."""
+class Report:
+    """What the child says: reasons in words, and whether the rest may still be accepted."""
 
     problems: list[Problem]
+    fatal: bool = False
+    usable: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came out of a check: a pack with its kind and facts, or only problems."""
+
+    problems: list[Problem]
+    usable: int = 0
     kind: str = ""
     facts: dict[str, Any] | None = None
+    preview: dict[str, Any] | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.facts is not None
 
 
-def check_dataset(settings: Settings, db: Database, storage: LocalStorage, dataset_id: str) -> None:
+def check_dataset(
+    settings: Settings,
+    db: Database,
+    storage: LocalStorage,
+    dataset_id: str,
+    *,
+    accept_partial: bool = False,
+) -> None:
     """Brings a dataset from `checking` to `ready` or `refused`; raises only what a later run can cure."""
     folder = uploads.folder_of(settings, dataset_id)
     folder.mkdir(parents=True, exist_ok=True)
+    keep = False
     with _alone_in(folder):
         dataset = _waiting(db, dataset_id)
         if dataset is not None:
-            checked = _check(settings, db, dataset, folder)
-            if checked.problems:
-                _refuse(db, dataset_id, checked.problems)
+            checked = _check(settings, db, dataset, folder, accept_partial)
+            if not checked.ready:
+                keep = _refuse(db, dataset_id, checked)
             elif not _publish(db, storage, dataset_id, checked, folder / uploads.WORK):
                 datasets.delete_bytes(storage, dataset_id)  # deleted by its owner meanwhile
-        uploads.discard(folder)
+        else:
+            keep = _is_kept(db, dataset_id)
+        # a refused upload stays for a day: its owner may accept what is good in it
+        uploads.discard(folder / uploads.WORK if keep else folder)
 
 
 @contextmanager
@@ -81,6 +110,13 @@ def _waiting(db: Database, dataset_id: str) -> Dataset | None:
         return session.scalar(select(Dataset).where(*_is_waiting(dataset_id)))
 
 
+def _is_kept(db: Database, dataset_id: str) -> bool:
+    """Whether an earlier run of this check refused it and kept its upload."""
+    with db.reading() as session:
+        row = session.get(Dataset, dataset_id)
+    return row is not None and row.deleted_at is None and bool((row.problems or {}).get("usable"))
+
+
 def _is_waiting(dataset_id: str) -> tuple[Any, ...]:
     return Dataset.id == dataset_id, Dataset.state == "checking", Dataset.deleted_at.is_(None)
 
@@ -88,7 +124,9 @@ def _is_waiting(dataset_id: str) -> tuple[Any, ...]:
 # ---- the check ---------------------------------------------------------------------------------
 
 
-def _check(settings: Settings, db: Database, dataset: Dataset, folder: Path) -> Checked:
+def _check(
+    settings: Settings, db: Database, dataset: Dataset, folder: Path, accept_partial: bool
+) -> Checked:
     try:
         _write_sample(dataset.source, folder)
     except BadData as error:
@@ -104,16 +142,24 @@ def _check(settings: Settings, db: Database, dataset: Dataset, folder: Path) -> 
         "uploads": str(folder),
         "work": str(work),
         "kind": dataset.kind,
+        "accept_partial": accept_partial,
         "data_bytes": _room(settings, db, dataset),
+        "limits": _limits(settings),
         "files": [
             {"name": name, "path": str(uploads.file_of(folder, number))}
             for number, name in enumerate(names)
         ],
     }
-    problems = _run_child(request, work)
-    if problems:
-        return Checked(problems)
-    return _believed(work)
+    report = _run_child(request, work)
+    if not report.problems:
+        return _believed(work)
+    if report.fatal or not report.usable:
+        return Checked(report.problems)
+    return (
+        _believed(work, report.problems)
+        if accept_partial
+        else Checked(report.problems, report.usable)
+    )
 
 
 def _write_sample(source: str, folder: Path) -> None:
@@ -134,8 +180,20 @@ def _room(settings: Settings, db: Database, dataset: Dataset) -> int:
     return min(UNPACKED * settings.max_upload_bytes, left)
 
 
-def _run_child(request: dict[str, Any], work: Path) -> list[Problem]:
-    """The problems that the child found, or the one that it could not finish."""
+def _limits(settings: Settings) -> dict[str, int]:
+    """Those of worker/checking/refusal.py that are settings."""
+    return {
+        "items": settings.max_items,
+        "image_bytes": settings.max_image_bytes,
+        "image_pixels": settings.max_image_pixels,
+        "total_pixels": settings.max_dataset_pixels,
+        "text_bytes": settings.max_text_bytes,
+        "total_characters": settings.max_dataset_characters,
+    }
+
+
+def _run_child(request: dict[str, Any], work: Path) -> Report:
+    """What the child found, or that it could not finish."""
     with (work / "stderr").open("wb") as stderr:
         child = subprocess.Popen(
             [sys.executable, "-m", EXECUTABLE],
@@ -160,17 +218,18 @@ def _run_child(request: dict[str, Any], work: Path) -> list[Problem]:
         return _reported(work)
     trace = (work / "stderr").read_bytes()[-LONGEST_TRACE:].decode(errors="replace")
     log.error("the checking process ended with %s: %s", child.returncode, trace)
-    return [_unfinished(work, child.returncode)]
+    return Report([_unfinished(work, child.returncode)], fatal=True)
 
 
-def _reported(work: Path) -> list[Problem]:
+def _reported(work: Path) -> Report:
     with (work / REPORT).open(encoding="utf-8") as file:
         report = json.loads(file.read(LONGEST_REPORT))
     log.info("sandbox of the check: %s", report["sandbox"])
-    return [
+    problems = [
         {"name": str(problem["name"]), "message": str(problem["message"])}
         for problem in report["problems"]
     ]
+    return Report(problems, bool(report["fatal"]), int(report["items"]))
 
 
 def _unfinished(work: Path, status: int) -> Problem:
@@ -184,39 +243,47 @@ def _unfinished(work: Path, status: int) -> Problem:
     return {"name": name, "message": words}
 
 
-def _believed(work: Path) -> Checked:
+def _believed(work: Path, problems: Sequence[Problem] = ()) -> Checked:
     """The pack's facts, counted here from verified items: the child may have been taken over."""
     facts = packs.Facts()
     try:
-        for item in packs.verified(work):
+        preview = Preview(sum(1 for _ in packs.read_manifest(work / packs.MANIFEST)))
+        for item, look in packs.looked_at(work):
             facts.add(item)
+            preview.add(item, look)
+        if facts.kind == "images":
+            thumbnails.verified_size(work, facts.items)
     except BadData:
         log.exception("the checking process made a wrong pack")
         return Checked([{"name": "", "message": "The upload could not be checked."}])
-    return Checked([], facts.kind, facts.result())
+    return Checked(list(problems), 0, facts.kind, facts.result(), preview.result())
 
 
 # ---- the outcome -------------------------------------------------------------------------------
 
 
-def _refuse(db: Database, dataset_id: str, problems: list[Problem]) -> None:
+def _refuse(db: Database, dataset_id: str, checked: Checked) -> bool:
+    """Whether the upload is to be kept: only if some of it could be used."""
+    problems = datasets.problems_shape(checked.problems, usable=checked.usable)
+    values: dict[str, Any] = {"state": "refused", "problems": problems}
+    if not checked.usable:
+        values["bytes"] = 0
     with db.writing() as session:
-        session.execute(
-            update(Dataset)
-            .where(*_is_waiting(dataset_id))
-            .values(state="refused", bytes=0, problems=datasets.problems_shape(problems))
-        )
+        statement = update(Dataset).where(*_is_waiting(dataset_id)).values(values)
+        refused = session.execute(statement.returning(Dataset.id)).first()
+    return bool(checked.usable and refused)
 
 
 def _publish(
     db: Database, storage: LocalStorage, dataset_id: str, checked: Checked, work: Path
 ) -> bool:
     """Files first, then items in batches, then the one row that shows them. False if it was deleted."""
-    facts = checked.facts or {}
+    facts, preview = checked.facts or {}, checked.preview or {}
     failpoint("check.before_publish")
-    _, size = storage.put_file(datasets.key_of(dataset_id, packs.DATA), work / packs.DATA)
     manifest = work / packs.MANIFEST
     sha256, _ = storage.put_file(datasets.key_of(dataset_id, packs.MANIFEST), manifest)
+    size = sum(_put(storage, dataset_id, work / name) for name in PUBLISHED)
+    storage.put_bytes(datasets.key_of(dataset_id, PREVIEW), json.dumps(preview).encode())
     failpoint("check.after_files")
     if not _write_items(db, dataset_id, manifest):
         return False
@@ -232,7 +299,7 @@ def _publish(
                 bytes=size,
                 sha256=sha256,
                 facts=facts,
-                problems=datasets.problems_shape([]),
+                problems=datasets.problems_shape(checked.problems, preview["warnings"]),
             )
             .returning(Dataset.id)
         ).first()
@@ -240,6 +307,13 @@ def _publish(
             datasets.forget_items(session, dataset_id)
     failpoint("check.after_ready")
     return found is not None
+
+
+def _put(storage: LocalStorage, dataset_id: str, path: Path) -> int:
+    """Bytes of a file that not every pack has."""
+    if not path.exists():
+        return 0
+    return storage.put_file(datasets.key_of(dataset_id, path.name), path)[1]
 
 
 def _write_items(db: Database, dataset_id: str, manifest: Path) -> bool:

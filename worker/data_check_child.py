@@ -27,12 +27,12 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     die_with(request["parent"])
     work = Path(request["work"])
-    limits = Limits(data_bytes=request["data_bytes"])
+    limits = Limits(data_bytes=request["data_bytes"], **request["limits"])
     sandbox = confine(
         uploads=Path(request["uploads"]), work=work, file_bytes=limits.data_bytes + MANIFEST_ROOM
     )
     try:
-        report = {"problems": _problems(request, work, limits), "sandbox": sandbox}
+        report = _report(request, work, limits) | {"sandbox": sandbox}
         (work / REPORT).write_text(json.dumps(report))
     except OSError as error:
         if error.errno in FULL:
@@ -41,15 +41,16 @@ def main() -> int:
     return 0
 
 
-def _problems(request: dict[str, Any], work: Path, limits: Limits) -> list[dict[str, str]]:
+def _report(request: dict[str, Any], work: Path, limits: Limits) -> dict[str, Any]:
     def note(name: str) -> None:
         (work / CURRENT).write_text(name, encoding="utf-8")
 
     uploads = [(file["name"], Path(file["path"])) for file in request["files"]]
     with PackWriter(work) as writer:
-        problems = Check(writer, request["kind"], limits, note).run(uploads)
+        check = Check(writer, request["kind"], limits, note, request["accept_partial"])
+        problems = check.run(uploads)
         writer.finish()
-    return problems
+    return {"problems": problems, "fatal": check.fatal, "items": writer.items}
 
 
 if __name__ == "__main__":

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import time
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from shared import datasets, uploads
 from shared.config import Settings
-from shared.db import Database
-from shared.models import Dataset
+from shared.db import Database, now
+from shared.models import Dataset, Upload
 from shared.storage import LocalStorage
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 100
-ORPHAN_SECONDS = 86_400.0
+ORPHAN_SECONDS = uploads.KEPT_SECONDS
 GIVEN_UP = "The check failed several times; please upload it again, or ask the administrator."
 
 
 def sweep_datasets(settings: Settings, db: Database, storage: LocalStorage) -> int:
     """Returns the bytes that this freed."""
     _refuse_given_up(settings, db)
+    _forget_abandoned(settings, db)
     return _free_hidden(db, storage) + _free_orphans(settings, db, storage)
 
 
@@ -43,6 +44,18 @@ def _refuse_given_up(settings: Settings, db: Database) -> None:
         uploads.discard(uploads.folder_of(settings, dataset_id))
 
 
+def _forget_abandoned(settings: Settings, db: Database) -> None:
+    """Uploads that nobody continued for a day; rows first, then files without a row."""
+    with db.writing() as session:
+        session.execute(delete(Upload).where(Upload.expires_at < now(session)))
+    oldest = time.time() - ORPHAN_SECONDS
+    for path in (uploads.uploads_of(settings) / uploads.RESUMABLE).glob("*"):
+        with db.reading() as session:
+            wanted = session.get(Upload, path.name) is not None
+        if not wanted and path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+
+
 def _free_hidden(db: Database, storage: LocalStorage) -> int:
     """Bytes of deleted datasets go when the jobs that were promised them have ended."""
     with db.reading() as session:
@@ -55,6 +68,15 @@ def _free_hidden(db: Database, storage: LocalStorage) -> int:
     return freed
 
 
+def _forget_kept(db: Database, dataset_id: str) -> None:
+    """A refused dataset whose upload is gone cannot be accepted any more, and holds no bytes."""
+    with db.writing() as session:
+        row = session.get(Dataset, dataset_id)
+        if row is not None and row.state == "refused":
+            row.bytes = 0
+            row.problems = datasets.problems_shape((row.problems or {}).get("files", []))
+
+
 def _free_orphans(settings: Settings, db: Database, storage: LocalStorage) -> int:
     """What a crash left between a file and its row. Young files may belong to somebody at work."""
     oldest = time.time() - ORPHAN_SECONDS
@@ -63,7 +85,8 @@ def _free_orphans(settings: Settings, db: Database, storage: LocalStorage) -> in
     waiting = {
         folder.name
         for folder in (root.iterdir() if root.is_dir() else ())
-        if folder.name != uploads.INCOMING and folder.stat().st_mtime < oldest
+        if folder.name not in (uploads.INCOMING, uploads.RESUMABLE)
+        and folder.stat().st_mtime < oldest
     }
     for part in (root / uploads.INCOMING).glob("*"):
         if part.stat().st_mtime < oldest:
@@ -77,4 +100,5 @@ def _free_orphans(settings: Settings, db: Database, storage: LocalStorage) -> in
         )
     for name in waiting - checking:
         uploads.discard(root / name)
+        _forget_kept(db, name)
     return sum(datasets.delete_bytes(storage, dataset_id) for dataset_id in packed - kept)

@@ -37,7 +37,8 @@ def check_dataset(
 ) -> None:
     from worker.data_check import check_dataset as check
 
-    check(settings, db, storage, arguments["dataset_id"])
+    partial = bool(arguments.get("accept_partial"))
+    check(settings, db, storage, arguments["dataset_id"], accept_partial=partial)
 
 
 def sweep(

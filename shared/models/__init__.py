@@ -21,6 +21,7 @@ from shared.models.result import Result
 from shared.models.session import BrowserSession
 from shared.models.short_task import ShortTask
 from shared.models.token import ApiToken
+from shared.models.upload import Upload
 from shared.models.user import User
 from shared.models.user_share import UserShare
 from shared.models.worker import Worker
@@ -45,6 +46,7 @@ __all__ = [
     "Quota",
     "Result",
     "ShortTask",
+    "Upload",
     "User",
     "UserShare",
     "Worker",

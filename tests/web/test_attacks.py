@@ -25,7 +25,7 @@ OPEN = {
     "/join/<token>",
 }
 # (owner's object in the path -> which fixture makes it)
-OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id"}
+OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id", "upload_id"}
 OWN = {
     f"{API}/datasets",
     f"{API}/families",
@@ -35,6 +35,7 @@ OWN = {
     f"{API}/me/tokens",
     f"{API}/models",
     f"{API}/queue",
+    f"{API}/uploads",
 }
 # for administrators: 403 for everybody else, whatever the id (tests/web/test_people.py)
 ADMIN = {
@@ -90,6 +91,9 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
         "dataset_id": work.dataset(alice),
         "token_id": alice.get("/me/tokens").json["items"][0]["id"],
         "session_id": "0" * 64,
+        "upload_id": alice.post(
+            "/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
+        ).json["id"],
         "n": "0",
     }
     tried = 0

@@ -90,6 +90,8 @@ def test_an_upload_is_accepted_for_checking(alice, studio):
         "bytes": 8,
         "sha256": None,
         "problems": [],
+        "warnings": [],
+        "can_accept": False,
         "visibility": "private",
         "mine": True,
         "source": "upload",

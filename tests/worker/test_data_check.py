@@ -15,58 +15,16 @@ from sqlalchemy import delete, func, select
 from shared import datasets, packs, uploads
 from shared.config import child_environment
 from shared.errors import StorageFull
-from shared.ids import new_id
 from shared.models import Dataset, DatasetItem, Quota
+from tests.worker.checked import row_of
 from tests.worker.checking.uploads import archive, picture
 from worker import data_check
 from worker.data_check import check_dataset
 
 
 @pytest.fixture
-def upload(db, settings, user):
-    """Makes the row and the folder that an upload leaves; returns the dataset's id."""
-
-    def upload(files=None, source="upload", kind=""):
-        files = files or {}
-        row = Dataset(
-            id=new_id(), user_id=user.id, name="n", source=source, kind=kind, state="checking"
-        )
-        row.created_at, row.facts, row.problems = 0.0, {}, {}
-        row.bytes = sum(map(len, files.values()))
-        with db.writing() as session:
-            session.add(row)
-        if files:
-            folder = uploads.folder_of(settings, row.id)
-            folder.mkdir(parents=True)
-            for number, data in enumerate(files.values()):
-                uploads.file_of(folder, number).write_bytes(data)
-            uploads.write_names(folder, list(files))
-        return row.id
-
-    return upload
-
-
-@pytest.fixture
-def check(db, settings, storage, upload):
-    """Uploads, checks and returns the row."""
-
-    def check(files=None, **values):
-        dataset_id = upload(files, **values)
-        check_dataset(settings, db, storage, dataset_id)
-        assert not uploads.folder_of(settings, dataset_id).exists()
-        return row_of(db, dataset_id)
-
-    return check
-
-
-@pytest.fixture
 def spy(monkeypatch):
     monkeypatch.setattr(data_check, "EXECUTABLE", "tests.worker.checking.spy")
-
-
-def row_of(db, dataset_id):
-    with db.reading() as session:
-        return session.get(Dataset, dataset_id)
 
 
 def items_of(db, dataset_id):
@@ -93,7 +51,7 @@ def test_texts_become_ready(db, storage, check):
         "ready",
         "text",
         2,
-        {"files": []},
+        {"files": [], "warnings": ["There are only 11 characters to learn from."]},
     )
     assert row.facts == {"items": 2, "characters": 11, "bytes": 23}
     assert row.bytes == 23
@@ -151,7 +109,7 @@ class TestOnOneDatabase:
         assert first.sha256 != check({"a.txt": b"x"}).sha256
 
     def test_a_refused_upload_says_why_and_leaves_nothing(self, db, storage, check):
-        row = check({"good.txt": b"x", "bad.txt": b"\0", "worse.png": b"<svg/>"})
+        row = check({"bad.txt": b"\0", "worse.png": b"<svg/>"})
         assert row.state == "refused"
         assert row.problems == {
             "files": [

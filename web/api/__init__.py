@@ -6,8 +6,8 @@ from flask import Blueprint, Flask, request
 
 from web.api import (
     artifacts,
-    checkpoints,
     audit,
+    checkpoints,
     datasets,
     events,
     families,
@@ -17,6 +17,7 @@ from web.api import (
     me,
     models,
     queue,
+    uploads,
     users,
 )
 from web.security import OPEN_TO_ALL, current_user
@@ -29,8 +30,8 @@ def init_app(app: Flask) -> None:
     api.before_request(_must_be_signed_in)
     for part in (
         artifacts,
-        checkpoints,
         audit,
+        checkpoints,
         datasets,
         events,
         families,
@@ -40,6 +41,7 @@ def init_app(app: Flask) -> None:
         me,
         models,
         queue,
+        uploads,
         users,
     ):
         api.register_blueprint(part.bp)

@@ -10,7 +10,7 @@ from flask import Response, request
 from pydantic import BaseModel
 
 from shared.errors import BadRequest, InvalidInput
-from web.requests import check, read_body
+from web.requests import check, parse_json, read_body
 from web.security import WrongMediaType
 
 WHOLE = re.compile(r"[0-9]{1,18}")
@@ -22,6 +22,14 @@ def body(model: type[Body]) -> Body:
     if request.mimetype not in ("application/json", "") and not request.is_json:
         raise WrongMediaType()
     return read_body(model, request.get_data(cache=False))
+
+
+def body_of(**models: type[BaseModel]) -> Any:
+    """The JSON body by the first of these fields that it has; by the last one's model if it has none."""
+    data = request.get_data()
+    named = parse_json(data) if request.is_json else None
+    found = [name for name in models if isinstance(named, dict) and name in named]
+    return body(models[found[0] if found else list(models)[-1]])
 
 
 def no_body() -> None:

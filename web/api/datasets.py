@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from io import IOBase
 from typing import IO, cast
 
 from flask import Blueprint, Response, request, send_file
 
 from shared.errors import InvalidInput
-from web.api.answers import answer, body, flag, nothing, number, query
+from shared.thumbnails import SIZES
+from web.api.answers import answer, body, body_of, flag, no_body, nothing, number, query
 from web.api.artifacts import SANDBOX, SHOWN_IN_PLACE
-from web.requests import ModelChange, SampleRequest, UploadForm, check
+from web.requests import ModelChange, SampleRequest, UploadForm, UploadsRequest, check
 from web.security import current_user, studio, takes_upload
-from web.services import datasets
+from web.services import dataset_previews, datasets
 from web.services.job_lists import Page
 
 MOST_ITEMS = 200
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg"}
 
 bp = Blueprint("datasets", __name__, url_prefix="/datasets")
 
@@ -27,16 +30,24 @@ def index() -> Response:
 @bp.post("")
 @takes_upload
 def add() -> Response:
-    """JSON names a sample; multipart brings files."""
+    """JSON names a sample or finished uploads; multipart brings files."""
     if request.mimetype == "multipart/form-data":
         made = _add_upload()
     else:
         request.max_content_length = studio().settings.max_body_bytes
-        wanted = body(SampleRequest)
-        made = datasets.add_sample(studio(), current_user(), wanted.sample, wanted.name)
+        made = _add_named()
     response = answer(made, 202)
     response.headers["Location"] = f"{request.path}/{made['id']}"
     return response
+
+
+def _add_named() -> dict[str, object]:
+    wanted = body_of(uploads=UploadsRequest, sample=SampleRequest)
+    if isinstance(wanted, SampleRequest):
+        return datasets.add_sample(studio(), current_user(), wanted.sample, wanted.name)
+    return datasets.add_finished(
+        studio(), current_user(), wanted.name, wanted.kind, wanted.uploads, wanted.accept_partial
+    )
 
 
 def _add_upload() -> dict[str, object]:
@@ -47,7 +58,7 @@ def _add_upload() -> dict[str, object]:
     fields = {name: value for name, value in request.form.items() if name != "csrf_token"}
     form = check(UploadForm, fields)
     files = ((file.filename, file.stream) for file in request.files.getlist("file"))
-    return datasets.add_upload(studio(), current_user(), form.name, form.kind, files)
+    return datasets.add_upload(studio(), current_user(), form.name, form.kind, files, form.partial)
 
 
 @bp.get("/<dataset_id>")
@@ -59,6 +70,24 @@ def show(dataset_id: str) -> Response:
 def change(dataset_id: str) -> Response:
     wanted = body(ModelChange)
     return answer(datasets.change_dataset(studio(), current_user(), dataset_id, wanted))
+
+
+@bp.post("/<dataset_id>/accept")
+def accept(dataset_id: str) -> Response:
+    """A refused dataset without its bad files."""
+    found = datasets.accept_as_it_is(studio(), current_user(), dataset_id)
+    no_body()
+    return answer(found, 202)
+
+
+@bp.get("/<dataset_id>/preview")
+def preview(dataset_id: str) -> Response:
+    found, sha256 = dataset_previews.preview(studio(), current_user(), dataset_id)
+    response = answer(found)
+    response.set_etag(f"{sha256}-preview")
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.make_conditional(request.environ)
+    return response
 
 
 @bp.delete("/<dataset_id>")
@@ -77,17 +106,33 @@ def items(dataset_id: str) -> Response:
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/content")
 def item_content(dataset_id: str, n: int) -> Response:
     item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
-    in_place = flag("inline") and item["media_type"] in SHOWN_IN_PLACE
+    return _bytes(item, file, str(item["sha256"]))
+
+
+@bp.get("/<dataset_id>/items/<int(max=2147483647):n>/thumbnail")
+def item_thumbnail(dataset_id: str, n: int) -> Response:
+    size = number("size", SIZES[1], SIZES[0], SIZES[-1])
+    if size not in SIZES:
+        message = f"must be one of {', '.join(map(str, SIZES))}"
+        raise InvalidInput(errors=[{"pointer": "/size", "message": message}])
+    found = dataset_previews.open_thumbnail(studio(), current_user(), dataset_id, n, size)
+    return _bytes(*found, f"{found[0]['sha256']}-{size}", in_place=True)
+
+
+def _bytes(item: dict[str, object], file: IOBase, etag: str, *, in_place: bool = False) -> Response:
+    """User's bytes: a browser shows what is harmless, stores the rest, and runs nothing."""
+    in_place = in_place or (flag("inline") and item["media_type"] in SHOWN_IN_PLACE)
     response = send_file(
         cast(IO[bytes], file),
-        mimetype=item["media_type"],
+        mimetype=str(item["media_type"]),
         as_attachment=not in_place,
         download_name=_file_name(item),
-        etag=item["sha256"],
+        etag=etag,
         conditional=False,
     )
-    response.content_length = item["bytes"]
-    response.make_conditional(request.environ, accept_ranges=True, complete_length=item["bytes"])
+    size = cast(int, item["bytes"])
+    response.content_length = size
+    response.make_conditional(request.environ, accept_ranges=True, complete_length=size)
     response.headers["Content-Security-Policy"] = SANDBOX
     response.headers["Cache-Control"] = "private, no-cache"
     return response
@@ -96,5 +141,5 @@ def item_content(dataset_id: str, n: int) -> Response:
 def _file_name(item: dict[str, object]) -> str:
     """A name that says what the bytes are now: every picture has become a PNG."""
     last = str(item["name"]).rsplit("/", 1)[-1]
-    suffix = ".png" if item["media_type"] == "image/png" else ".txt"
+    suffix = SUFFIXES.get(str(item["media_type"]), ".txt")
     return last if last.lower().endswith(suffix) else last + suffix

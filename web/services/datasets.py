@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from shared import datasets, packs, quotas, short_tasks, uploads
-from shared.db import clock, lock_rows
-from shared.errors import InUse, InvalidInput, NotFound, QuotaExceeded, StorageFull, TooLarge
+from shared import datasets, packs, short_tasks, uploads
+from shared.db import clock
+from shared.errors import (
+    AppError,
+    Conflict,
+    InUse,
+    InvalidInput,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+)
 from shared.ids import new_id
-from shared.models import Dataset, DatasetItem, Quota, User
+from shared.models import Dataset, DatasetItem, User
 from shared.samples import SAMPLES
 from web.requests import ModelChange
 from web.services import access
+from web.services import uploads as resumable
 from web.services.job_lists import Page
+from web.services.room import check_disk, check_quota
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
@@ -73,12 +83,13 @@ def add_upload(
     name: str,
     kind: str | None,
     files: Iterable[tuple[str | None, Readable]],
+    accept_partial: bool = False,
 ) -> Shape:
     """Stores (file name, stream) pairs and accepts them for checking.
 
     Raises InvalidInput without files, TooLarge, QuotaExceeded, StorageFull.
     """
-    _check_disk(studio)
+    check_disk(studio)
     dataset_id = new_id()
     folder = uploads.folder_of(studio.settings, dataset_id)
     try:
@@ -95,7 +106,7 @@ def add_upload(
             source="upload",
             bytes=size,
         )
-        return _accept(studio, user, row)
+        return _accept(studio, user, row, accept_partial)
     except (InvalidInput, TooLarge, QuotaExceeded, StorageFull):
         uploads.discard(folder)
         raise
@@ -105,6 +116,65 @@ def add_upload(
             raise StorageFull() from error
         raise
     # After an error of the database the row may be there all the same: the sweep decides.
+
+
+def add_finished(
+    studio: Studio, user: User, name: str, kind: str, upload_ids: list[str], accept_partial: bool
+) -> Shape:
+    """A dataset of uploads that came piece by piece; they are used up by it.
+
+    Raises InvalidInput for those that are not finished, Conflict, TooLarge, QuotaExceeded, StorageFull.
+    """
+    with studio.db.reading() as session:
+        rows = resumable.finished(session, user, upload_ids)
+    size, most = sum(row.length for row in rows), studio.settings.max_upload_bytes
+    if size > most:
+        raise TooLarge(f"A dataset may be uploaded with {most:,} bytes.")
+    if not size:
+        message = "must hold at least one file that is not empty"
+        raise InvalidInput(errors=[{"pointer": "/uploads", "message": message}])
+    row = Dataset(id=new_id(), user_id=user.id, kind=kind, source="upload", bytes=size)
+    names = [upload.name for upload in rows]
+    row.name = name.strip() or _default_name(names)
+    folder = uploads.folder_of(studio.settings, row.id)
+    paths = [uploads.resumable_of(studio.settings, upload_id) for upload_id in upload_ids]
+    try:
+        folder.mkdir(parents=True)
+        for number, path in enumerate(paths):
+            os.link(path, uploads.file_of(folder, number))
+        uploads.write_names(folder, names)
+        made = _accept(studio, user, row, accept_partial, upload_ids)
+    except (AppError, FileNotFoundError) as error:
+        uploads.discard(folder)
+        if isinstance(error, FileNotFoundError):
+            raise Conflict("One of these uploads has just been used or deleted.") from None
+        raise
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return made
+
+
+def accept_as_it_is(studio: Studio, user: User, dataset_id: str) -> Shape:
+    """Checks a refused upload again, without its bad files. Raises NotFound, Conflict."""
+    check_disk(studio)
+    with studio.db.writing() as session:
+        row = access.own_shareable(session, Dataset, dataset_id, user)
+        access.hold(session, Dataset, row.id, to_delete=True)
+        session.refresh(row)
+        if row.state != "refused":
+            raise Conflict("Only a refused dataset can be accepted as it is.")
+        folder = uploads.folder_of(studio.settings, row.id)
+        if not (row.problems or {}).get("usable") or uploads.read_names(folder) is None:
+            raise Conflict("Nothing of this upload can be used any more; please upload it again.")
+        row.state, row.problems = "checking", datasets.problems_shape([])
+        arguments = {"dataset_id": row.id, "accept_partial": True}
+        slot = datasets.check_slot(row.id, again=True)
+        if short_tasks.add(session, datasets.CHECK_TASK, arguments, slot) is None:
+            raise Conflict("This dataset has been accepted before; please upload it again.")
+        session.flush()
+        shape = dataset_shape(row, mine=True)
+    studio.wakeups.tasks()
+    return shape
 
 
 def _store(
@@ -135,32 +205,30 @@ def _store_one(stream: Readable, path: Path, most: int) -> int:
     return size
 
 
-def _accept(studio: Studio, user: User, row: Dataset) -> Shape:
-    """The row and its check in one transaction; the nudge after it."""
-    _check_disk(studio)
+def _accept(
+    studio: Studio,
+    user: User,
+    row: Dataset,
+    accept_partial: bool = False,
+    upload_ids: Sequence[str] = (),
+) -> Shape:
+    """The row and its check in one transaction, which uses up its uploads; the nudge after it."""
+    check_disk(studio)
     with studio.db.writing() as session:
-        _check_quota(session, studio, user, row.bytes or 0)
+        if upload_ids:
+            resumable.use_up(session, user, list(upload_ids))
+        check_quota(session, studio, user, row.bytes or 0)
         row.state = "checking"
         row.created_at = clock(session)
         session.add(row)
         session.flush()
-        arguments = {"dataset_id": row.id}
+        arguments: Shape = {"dataset_id": row.id}
+        if accept_partial:
+            arguments["accept_partial"] = True
         short_tasks.add(session, datasets.CHECK_TASK, arguments, datasets.check_slot(row.id))
         shape = dataset_shape(row, mine=True)
     studio.wakeups.tasks()
     return shape
-
-
-def _check_disk(studio: Studio) -> None:
-    if studio.storage.free_percent() < studio.settings.disk_low_percent:
-        raise StorageFull()
-
-
-def _check_quota(session: Session, studio: Studio, user: User, size: int) -> None:
-    if lock_rows(session):
-        # two uploads at once must not both take the last room
-        session.execute(select(Quota).where(Quota.user_id == user.id).with_for_update())
-    quotas.check_storage(session, studio.settings, user.id, size)
 
 
 def _default_name(names: Sequence[str]) -> str:
@@ -228,6 +296,8 @@ def dataset_shape(row: Dataset, mine: bool) -> Shape:
         "bytes": row.bytes or 0,
         "sha256": row.sha256 or None,
         "problems": (row.problems or {}).get("files", []),
+        "warnings": (row.problems or {}).get("warnings", []),
+        "can_accept": row.state == "refused" and bool((row.problems or {}).get("usable")),
         "visibility": row.visibility or "private",
         "mine": mine,
         "source": row.source,

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from shared.packs import PackWriter
-from worker.checking.archives import Archive
 from worker.checking.images import read_picture
-from worker.checking.kinds import HEAD_BYTES, Kind, kind_of
-from worker.checking.refusal import (
-    Limits,
-    Refused,
-    Source,
-    amount,
-    display_name,
-    is_junk,
-    label_of,
-    read_fully,
-)
+from worker.checking.kinds import Kind
+from worker.checking.refusal import Limits, Refused, Source, amount, display_name
+from worker.checking.tables import Said, Survey, Tables
 from worker.checking.texts import documents
+from worker.checking.walk import File, Walk
 
 Problem = dict[str, str]
 TOO_MANY = "Further files were not checked."
+NOTHING = Said(None, None)
 
 
 class EnoughProblems(Exception):
@@ -33,74 +24,79 @@ class EnoughProblems(Exception):
 
 
 class Check:
-    """One check. `note` is told the name of each upload before it is looked at."""
+    """One check. `note` is told the name of each upload before it is looked at.
+
+    With `accept_partial` what is wrong with single files does not end it, however much that is. `fatal` says
+    that the upload as a whole is refused: without some of its files it would be no better.
+    """
 
     def __init__(
-        self, writer: PackWriter, kind: str, limits: Limits, note: Callable[[str], None]
+        self,
+        writer: PackWriter,
+        kind: str,
+        limits: Limits,
+        note: Callable[[str], None],
+        accept_partial: bool = False,
     ) -> None:
         self.problems: list[Problem] = []
+        self.fatal = False
         self._writer, self._limits, self._note = writer, limits, note
-        self._kind = kind
+        self._kind, self._accept_partial = kind, accept_partial
+        self._untold = self._pixels = self._characters = 0
 
     def run(self, uploads: list[tuple[str, Path]]) -> list[Problem]:
+        walk = Walk(uploads, self._limits, self._note)
         try:
-            for given, path in uploads:
-                name, label = _shown(given)
-                self._note(name)
-                if not is_junk(name):
-                    self._upload(name, label, path)
+            survey = Survey(walk, self._kind)
+            self._kind = survey.kind
+            tables = Tables(walk, survey, self._limits, self._tell)
+            for file in walk.files(self._tell):
+                if file.n not in survey.tables:
+                    with self._told(file.name):
+                        self._add(file, tables.said(file.n) or NOTHING)
         except EnoughProblems:
             pass
+        if self._untold:
+            message = f"{self._untold:,} more files or lines were left out."
+            self.problems.append({"name": "", "message": message})
         if not self.problems and not self._writer.items:
             self.problems.append({"name": "", "message": "There is nothing in this upload."})
         return self.problems
 
-    def _upload(self, name: str, label: str | None, path: Path) -> None:
-        with ExitStack() as stack:
-            size = path.stat().st_size
-            source = Source(name, size, partial(_opened, path, stack), label)
-            with self._told(name):
-                if not size:
-                    raise Refused("is empty")
-                if self._kind_of(source) is Kind.ARCHIVE:
-                    self._archive(name, stack.enter_context(path.open("rb")))
-                else:
-                    self._add(source)
-
-    def _archive(self, name: str, file: BinaryIO) -> None:
-        archive = Archive(file, self._limits)
-        for source in archive.sources():
-            with self._told(f"{name}/{source.name}"):
-                if not source.size:
-                    raise Refused("is empty")
-                if self._kind_of(source) is Kind.ARCHIVE:
-                    raise Refused("is an archive inside an archive")
-                self._add(source)
-        for inner, message in archive.problems:
-            self._tell(f"{name}/{inner}", message)
-
-    def _kind_of(self, source: Source) -> Kind:
-        kind = kind_of(read_fully(source.open(), HEAD_BYTES), source.name)
-        if kind is not Kind.ARCHIVE:
-            self._kind = self._kind or kind
-            if kind != self._kind:
-                found = "a picture" if kind is Kind.IMAGES else "a text"
-                wanted = "pictures" if self._kind == Kind.IMAGES else "texts"
-                raise Refused(f"is {found}, but this dataset holds {wanted}")
-        return kind
-
-    def _add(self, source: Source) -> None:
+    def _add(self, file: File, said: Said) -> None:
+        if not file.source.size:
+            raise Refused("is empty")
+        self._check_kind(file)
         if self._kind == Kind.IMAGES:
-            picture = read_picture(source, self._limits)
-            self._writer.add(
-                [picture.png],
-                name=source.name,
-                media_type="image/png",
-                facts=picture.facts(),
-                label=source.label,
-            )
-            self._check_room()
-            return
+            self._add_picture(file.source, said)
+        else:
+            self._add_documents(file.source)
+
+    def _check_kind(self, file: File) -> None:
+        kind = file.kind()
+        if kind is Kind.ARCHIVE:
+            raise Refused("is an archive inside an archive")
+        self._kind = self._kind or kind
+        if kind != self._kind:
+            found = "a picture" if kind is Kind.IMAGES else "a text"
+            wanted = "pictures" if self._kind == Kind.IMAGES else "texts"
+            raise Refused(f"is {found}, but this dataset holds {wanted}")
+
+    def _add_picture(self, source: Source, said: Said) -> None:
+        picture = read_picture(source, self._limits)
+        self._writer.add(
+            [picture.png],
+            name=source.name,
+            media_type="image/png",
+            facts=picture.facts(),
+            label=said.label or source.label,
+            caption=said.caption,
+            thumbnails=picture.thumbnails,
+        )
+        self._pixels += picture.width * picture.height
+        self._check_room()
+
+    def _add_documents(self, source: Source) -> None:
         for document in documents(source, self._limits):
             self._writer.add(
                 self._within_room(document.chunks),
@@ -110,6 +106,7 @@ class Check:
                 label=document.label,
                 caption=document.caption,
             )
+            self._characters += document.facts["characters"]
             self._check_room()
 
     def _within_room(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -120,14 +117,20 @@ class Check:
             yield chunk
 
     def _check_room(self, size: int = 0) -> None:
-        most = self._limits.data_bytes
-        if max(size, self._writer.bytes) > most:
-            self._stop(f"The dataset would be larger than {amount(most)}.")
-        if self._writer.items > self._limits.items:
-            self._stop(f"The dataset would have more than {self._limits.items:,} items.")
+        limits = self._limits
+        if max(size, self._writer.bytes) > limits.data_bytes:
+            self._stop(f"The dataset would be larger than {amount(limits.data_bytes)}.")
+        for count, most, what in (
+            (self._writer.items, limits.items, "items"),
+            (self._pixels, limits.total_pixels, "pixels"),
+            (self._characters, limits.total_characters, "characters"),
+        ):
+            if count > most:
+                self._stop(f"The dataset would have more than {most:,} {what}.")
 
     def _stop(self, message: str) -> None:
         self.problems.append({"name": "", "message": message})
+        self.fatal = True
         raise EnoughProblems
 
     @contextmanager
@@ -141,18 +144,10 @@ class Check:
             self._tell(name, "needs too much memory to be checked")
 
     def _tell(self, name: str, message: str) -> None:
-        self.problems.append({"name": display_name(name), "message": message})
-        if len(self.problems) >= self._limits.problems:
-            self._stop(TOO_MANY)
-
-
-def _shown(given: str) -> tuple[str, str | None]:
-    """(name, label) of an upload: browsers send a folder's files as "cats/1.png"."""
-    *folders, last = given.replace("\\", "/").split("/")
-    if not folders or not folders[0] or ":" in folders[0] or ".." in folders:
-        return display_name(last), None
-    return display_name("/".join([*folders, last])), label_of(folders)
-
-
-def _opened(path: Path, stack: ExitStack) -> BinaryIO:
-    return stack.enter_context(path.open("rb"))
+        if len(self.problems) < self._limits.problems:
+            self.problems.append({"name": display_name(name), "message": message})
+        elif self._accept_partial:
+            self._untold += 1
+        if len(self.problems) >= self._limits.problems and not self._accept_partial:
+            self.problems.append({"name": "", "message": TOO_MANY})
+            raise EnoughProblems

@@ -17,6 +17,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from shared.thumbnails import SIZES
 from worker.checking.refusal import Limits, Refused, Source
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -25,6 +26,8 @@ PLUGINS = (JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
 PngImagePlugin.MAX_TEXT_CHUNK = 1 << 20
 PngImagePlugin.MAX_TEXT_MEMORY = 4 << 20
 DAMAGED = "is damaged or cut short"
+THUMBNAIL_QUALITY = 85
+DEPTH_AT = 24  # where a PNG's header says how many bits a channel has
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Picture:
     height: int
     channels: int
     changes: list[str] = field(default_factory=list)
+    thumbnails: tuple[bytes, ...] = (b"",) * len(SIZES)
 
     def facts(self) -> dict[str, object]:
         facts: dict[str, object] = {
@@ -72,6 +76,8 @@ def _decoded(data: bytes, limits: Limits) -> Picture:
         image.verify()  # reads every checksum of a PNG, and cannot be used afterwards
     changes: list[str] = []
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.format == "PNG" and data[DEPTH_AT] == 16:
+            changes.append("16 bits to 8")
         image.load()
         plain = _plain(_upright(image, changes), changes)
     # A new image has no metadata, whatever `info` the decoder left in the old one.
@@ -79,7 +85,22 @@ def _decoded(data: bytes, limits: Limits) -> Picture:
     bare.paste(plain)
     file = io.BytesIO()
     bare.save(file, "PNG")
-    return Picture(file.getvalue(), *bare.size, len(bare.getbands()), changes)
+    return Picture(file.getvalue(), *bare.size, len(bare.getbands()), changes, _thumbnails(bare))
+
+
+def _thumbnails(image: Image.Image) -> tuple[bytes, ...]:
+    """One for each size; none where the picture is no larger."""
+    made = []
+    for size in reversed(SIZES):
+        if max(image.size) <= size:
+            made.append(b"")
+            continue
+        image = image.copy()  # the next smaller one is made of this one
+        image.thumbnail((size, size))
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
+        made.append(file.getvalue())
+    return tuple(reversed(made))
 
 
 def _check(image: Image.Image, limits: Limits) -> None:
@@ -107,7 +128,6 @@ def _upright(image: Image.Image, changes: list[str]) -> Image.Image:
 def _plain(image: Image.Image, changes: list[str]) -> Image.Image:
     """L or RGB, with what had to be changed."""
     if image.mode.startswith("I") or image.mode == "F":
-        changes.append("16 bits to 8")
         return image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
         changes.append("transparency on white")
@@ -119,6 +139,9 @@ def _plain(image: Image.Image, changes: list[str]) -> Image.Image:
     if image.mode == "P":
         image = image.convert("RGB")
         return image.convert("L") if _is_grey(image) else image
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        # Pillow takes every CMYK JPEG for one of Adobe's, which are stored inverted
+        image = image.point(lambda value: 255 - value)
     return image.convert("L" if image.mode == "1" else "RGB")
 
 

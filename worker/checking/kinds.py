@@ -78,7 +78,7 @@ IMAGE_SUFFIXES = frozenset("png jpg jpeg webp gif bmp tif tiff psd eps svg ico h
 
 def kind_of(head: bytes, name: str) -> Kind:
     """What to do with a file that begins with these bytes; raises Refused for what cannot be used."""
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06")):
+    if is_archive(head):
         if suffix_of(name) in MODEL_SUFFIXES:
             raise Refused("holds a model or pickled objects" + WEIGHTS)
         return Kind.ARCHIVE
@@ -87,6 +87,10 @@ def kind_of(head: bytes, name: str) -> Kind:
     _refuse_known(head)
     _refuse_suffix(suffix_of(name))
     return Kind.TEXT
+
+
+def is_archive(head: bytes) -> bool:
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06"))
 
 
 def is_picture(head: bytes) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-REPORT = "report.json"  # {"problems": [...], "sandbox": {...}}, written last
+REPORT = (
+    "report.json"  # {"problems": [...], "fatal": bool, "items": n, "sandbox": {...}}, written last
+)
 CURRENT = "current"  # name of the upload that is being looked at
 OUR_DISK_IS_FULL = 75  # exit status
 EXECUTABLE = "worker.data_check_child"

@@ -41,6 +41,11 @@ class Limits:
 
     data_bytes: int
     items: int = 1_000_000
+    total_pixels: int = 100_000_000_000
+    total_characters: int = 4_000_000_000
+    text_bytes: int = 2 << 30
+    table_bytes: int = 64 * MEGABYTE
+    table_lines_told: int = 20
     archive_entries: int = 200_000
     archive_ratio: int = 200
     image_bytes: int = 64 * MEGABYTE

@@ -49,7 +49,9 @@ def lie(work, change):
         writer.finish()
     manifest = work / "manifest.jsonl"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change) + "\n")
-    (work / REPORT).write_text(json.dumps({"problems": [], "sandbox": {}}))
+    (work / REPORT).write_text(
+        json.dumps({"problems": [], "fatal": False, "items": 1, "sandbox": {}})
+    )
 
 
 def main():
