@@ -105,6 +105,14 @@ def current_user() -> User:
     return user
 
 
+def current_admin() -> User:
+    """Raises NotSignedIn, Forbidden."""
+    user = current_user()
+    if user.role != "admin":
+        raise Forbidden("Only administrators may see this.")
+    return user
+
+
 def browser_session() -> SqlSession:
     found = session._get_current_object()  # type: ignore[attr-defined]
     assert isinstance(found, SqlSession)

@@ -18,6 +18,8 @@ from shared.models.quota import Quota
 from shared.models.result import Result
 from shared.models.session import BrowserSession
 from shared.models.short_task import ShortTask
+from shared.models.sweep import Sweep
+from shared.models.tally import Tally
 from shared.models.token import ApiToken
 from shared.models.user import User
 from shared.models.user_share import UserShare
@@ -41,6 +43,8 @@ __all__ = [
     "Quota",
     "Result",
     "ShortTask",
+    "Sweep",
+    "Tally",
     "User",
     "UserShare",
     "Worker",

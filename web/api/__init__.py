@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, request
 
-from web.api import artifacts, datasets, events, families, health, jobs, me, models, queue
+from web.api import artifacts, datasets, events, families, health, jobs, me, models, queue, storage
 from web.security import OPEN_TO_ALL, current_user
 
 BASE = "/api/v1"
@@ -13,7 +13,7 @@ BASE = "/api/v1"
 def init_app(app: Flask) -> None:
     api = Blueprint("api", __name__, url_prefix=BASE)
     api.before_request(_must_be_signed_in)
-    for part in (artifacts, datasets, events, families, health, jobs, me, models, queue):
+    for part in (artifacts, datasets, events, families, health, jobs, me, models, queue, storage):
         api.register_blueprint(part.bp)
     app.register_blueprint(api)
     app.register_blueprint(health.bp, name="health")
