@@ -89,12 +89,31 @@ class Settings(BaseModel):
     sign_up: Literal["closed", "invite", "open"] = Field(
         "closed", description="Who may make an account: closed, invite or open."
     )
+    disk_sweep_percent: float = Field(10, ge=0, le=95, description="Below it a sweep runs at once.")
     session_seconds: Seconds = Field(14 * 86_400, description="Life of a browser session.")
     keep_checkpoints: int = Field(2, ge=1, le=100, description="Checkpoints kept beside the best.")
     keep_final_seconds: Seconds = Field(
         7 * 86_400, description="So long a finished training can go on with more steps."
     )
     log_bytes: int = Field(1 << 20, ge=1024, description="Log kept for a job.")
+    keep_ended_checkpoints_seconds: Seconds = Field(
+        86_400, description="Checkpoints go so long after the end of their job."
+    )
+    keep_keys_seconds: Seconds = Field(86_400, description="Life of an idempotency key.")
+    keep_orphans_seconds: Seconds = Field(
+        86_400, description="Files without a row, and bytes of deleted things, go after this."
+    )
+    keep_events_seconds: Seconds = Field(
+        30 * 86_400, description="Events of ended jobs; states, results and metrics stay."
+    )
+    keep_messages_seconds: Seconds = Field(
+        30 * 86_400, description="Messages to the outside, sent or not."
+    )
+    keep_tasks_seconds: Seconds = Field(86_400, description="Short tasks that are done.")
+    keep_sweeps_seconds: Seconds = Field(30 * 86_400, description="What sweeps have removed.")
+    keep_sessions_seconds: Seconds = Field(7 * 86_400, description="Sessions after they ended.")
+    keep_workers_seconds: Seconds = Field(7 * 86_400, description="Workers that are gone.")
+    metrics_token: str = Field("", description="Bearer token that may read /metrics.")
     label_producer: str = Field("Atelier", description="Producer named in the label of outputs.")
 
     @model_validator(mode="after")
@@ -107,6 +126,8 @@ class Settings(BaseModel):
             raise ValueError("secret_key must have at least 32 characters")
         if self.public_url and urlsplit(self.public_url).scheme not in ("http", "https"):
             raise ValueError("public_url must begin with http:// or https://")
+        if self.metrics_token and len(self.metrics_token) < 16:
+            raise ValueError("metrics_token must have at least 16 characters")
         if self.event_streams >= self.web_threads:
             raise ValueError("web_threads must be greater than event_streams")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, String, cast, delete, exists, or_, select
@@ -50,8 +51,10 @@ def is_remembered(session: Session, dataset_id: str) -> bool:
     return bool(session.scalar(select(or_(jobs, models))))
 
 
-def forget_items(session: Session, dataset_id: str) -> None:
-    session.execute(delete(DatasetItem).where(DatasetItem.dataset_id == dataset_id))
+def forget_items(session: Session, dataset_id: str) -> int:
+    """Returns how many there were."""
+    gone = session.execute(delete(DatasetItem).where(DatasetItem.dataset_id == dataset_id))
+    return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
 def delete_bytes(storage: LocalStorage, dataset_id: str) -> int:
@@ -63,9 +66,11 @@ def hidden_and_done(session: Session, most: int) -> list[str]:
     hidden = session.scalars(
         select(Dataset.id)
         .where(Dataset.deleted_at.is_not(None), exists().where(_item_of(Dataset.id)))
-        .limit(most)
+        .order_by(Dataset.id)
     ).all()
-    return [dataset_id for dataset_id in hidden if not accepted_jobs(session, dataset_id)]
+    # those that are still used must not stand in the way of the others
+    free = (dataset_id for dataset_id in hidden if not accepted_jobs(session, dataset_id))
+    return list(islice(free, most))
 
 
 def given_up(session: Session, most: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from shared import shares
+from shared import shares, tallies
 from shared.db import clock
 from shared.errors import NotFound
 from shared.ids import new_id
@@ -204,6 +204,8 @@ def set_back(
             "not_before": at + wait * random.uniform(0.5, 1.0),  # noqa: S311 - no secret
         }
         moved = requeue(session, lease, code, used, values, *guard)
+    if moved:
+        tallies.count(session, "leases_lost" if lost else "strikes")
     return moved.state if moved else ""
 
 

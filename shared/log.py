@@ -1,4 +1,4 @@
-"""JSON lines on stderr with request_id and job_id; never a prompt, never a secret."""
+"""JSON lines on stderr with request_id, user_id and job_id; never a prompt, never a secret."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import json
 import logging
 import sys
 import time
+import traceback
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+user_id: ContextVar[str] = ContextVar("user_id", default="")
 job_id: ContextVar[str] = ContextVar("job_id", default="")
+CONTEXT = {"request_id": request_id, "user_id": user_id, "job_id": job_id}
+
+LONGEST_CHAIN = 5
 
 
 class JsonFormatter(logging.Formatter):
@@ -22,13 +27,24 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "process": record.process,
         }
-        for name, variable in (("request_id", request_id), ("job_id", job_id)):
+        for name, variable in CONTEXT.items():
             if value := variable.get():
                 line[name] = value
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _exception(record.exc_info[1])
         # json.dumps escapes line breaks: one event stays one line whatever a message holds
         return json.dumps(line, ensure_ascii=False)
+
+
+def _exception(error: BaseException | None) -> str:
+    """Where it happened and of what class. What it says may quote a prompt; only the system's words are kept."""
+    parts: list[str] = []
+    while error is not None and len(parts) < LONGEST_CHAIN:
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        words = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        parts.append(f"{frames}{type(error).__module__}.{type(error).__qualname__}{words}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\ncaused by\n".join(parts)
 
 
 def set_up_logging(level: str) -> None:
@@ -37,5 +53,6 @@ def set_up_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("alembic.runtime.migration", "celery.redirected", "httpx"):
+    # those of sqlalchemy show rows when the level is DEBUG
+    for noisy in ("alembic.runtime.migration", "celery.redirected", "httpx", "sqlalchemy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -107,8 +108,9 @@ class LocalStorage:
         """(key, time of last change) of every file under a prefix; half-written ones too."""
         base = self.root / prefix
         for path in sorted(base.rglob("*")) if base.is_dir() else ():
-            if path.is_file():
-                yield str(path.relative_to(self.root)), path.stat().st_mtime
+            with suppress(FileNotFoundError):  # somebody has just removed it
+                if path.is_file():
+                    yield str(path.relative_to(self.root)), path.stat().st_mtime
 
     def free_percent(self) -> float:
         usage = shutil.disk_usage(self.root)

@@ -83,12 +83,8 @@ def _check_events(session, job) -> None:
 def check_files(work) -> None:
     """Every row has its file with the right hash; what has no row goes with the sweep, and nothing else."""
     _check_rows(work)
-    before = sweep.GRACE_SECONDS
-    sweep.GRACE_SECONDS = -1.0
-    try:
-        sweep.sweep_files(work.settings, work.db, work.storage)
-    finally:
-        sweep.GRACE_SECONDS = before
+    at_once = work.settings.model_copy(update={"keep_orphans_seconds": -1.0})
+    sweep.sweep_files(at_once, work.db, work.storage)
     _check_rows(work)
     with work.db.reading() as session:
         known = set(session.scalars(select(Artifact.location)))

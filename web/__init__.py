@@ -15,7 +15,7 @@ def create_app(settings: Settings, *, background: bool = True) -> Flask:
     # here, because the command line imports this package too and needs no Flask
     from flask import Flask
 
-    from web import api, errors, reaper, security, views
+    from web import api, errors, metrics, reaper, security, views
     from web.receiving import ReceivingRequest
     from web.services.studio import open_studio
 
@@ -26,6 +26,7 @@ def create_app(settings: Settings, *, background: bool = True) -> Flask:
     errors.init_app(app)
     security.init_app(app, studio)
     api.init_app(app)
+    metrics.init_app(app, studio)
     views.init_app(app)
     if background:
         reaper.start(studio)

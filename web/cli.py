@@ -92,8 +92,8 @@ def config(data: Path | None, as_json: bool) -> None:
 
 def _shown(settings: Settings) -> dict[str, object]:
     shown: dict[str, object] = settings.model_dump(mode="json")
-    if shown["secret_key"]:
-        shown["secret_key"] = MASK
+    for name in ("secret_key", "metrics_token"):
+        shown[name] = MASK if shown[name] else ""
     for name in ("database_url", "redis_url"):
         shown[name] = _without_password(str(shown[name]))
     return shown

@@ -31,6 +31,7 @@ class Feed:
         self._db = db
         self._look_seconds = look_seconds
         self._slots = threading.BoundedSemaphore(most_waiters) if most_waiters else None
+        self.open_slots = 0
         self._changed = threading.Condition()
         self._watched: Counter[str] = Counter()
         self._versions: dict[str, int] = {}
@@ -40,11 +41,16 @@ class Feed:
 
     def take_slot(self) -> bool:
         """Waiting holds a thread of the server, so only so many may wait; give_slot() ends it."""
-        return self._slots is not None and self._slots.acquire(blocking=False)
+        taken = self._slots is not None and self._slots.acquire(blocking=False)
+        with self._changed:
+            self.open_slots += taken
+        return taken
 
     def give_slot(self) -> None:
         if self._slots is not None:
             self._slots.release()
+            with self._changed:
+                self.open_slots -= 1
 
     def wait(self, job_id: str, seen: int, seconds: float) -> bool:
         """True as soon as the job's version is beyond `seen`; False when the time is over."""

@@ -5,17 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 
-from sqlalchemy import delete
-
-from shared import jobs, scheduling
-from shared.db import clock
-from shared.models import BrowserSession, IdempotencyKey
+from shared import jobs, retention, scheduling
 from web.services.studio import Studio
 
 TIDY_EVERY = 120  # rounds
-KEY_SECONDS = 86_400.0
-# A dead session is kept a while, for whoever asks what happened.
-SESSION_SECONDS = 7 * 86_400.0
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +48,6 @@ def reap(studio: Studio) -> int:
 
 
 def tidy(studio: Studio) -> None:
-    """Forgets idempotency keys after a day, and sessions that ended."""
+    """Forgets the rows whose time is over, also while no worker is there to sweep."""
     with studio.db.writing() as session:
-        at = clock(session)
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < at - KEY_SECONDS))
-        session.execute(
-            delete(BrowserSession).where(
-                (BrowserSession.expires_at < at - SESSION_SECONDS)
-                | (BrowserSession.user_id.is_(None) & (BrowserSession.expires_at < at))
-            )
-        )
+        retention.forget_old_rows(session, studio.settings)

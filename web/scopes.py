@@ -17,13 +17,16 @@ ADMIN = "admin"
 NOUNS = {
     "jobs": "jobs",
     "events": "jobs",
+    "checkpoints": "jobs",
     "artifacts": "jobs",
     "queue": "jobs",
     "datasets": "datasets",
+    "uploads": "datasets",
     "models": "models",
     "users": ADMIN,
     "invitations": ADMIN,
     "audit": ADMIN,
+    "storage": ADMIN,
     "families": ANY,
     "health": ANY,
     "me": WHOLE,  # a narrow token must not make itself a wider one

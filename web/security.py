@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from flask_wtf.csrf import CSRFProtect
 from shared import quotas
 from shared.config import Settings
 from shared.errors import BadRequest, BadSettings, Forbidden, NotFound, NotSignedIn
-from shared.log import request_id
+from shared.log import job_id, request_id, user_id
 from shared.models import User
 from web import scopes
 from web.receiving import Allowance, ReceivingRequest
@@ -25,6 +26,9 @@ from web.services import sessions, tokens
 from web.services.studio import Studio
 from web.session import SqlSession, SqlSessions
 
+# What a caller or a proxy may choose; short enough for a log, and nothing like a token of ours.
+REQUEST_ID = re.compile(r"(?!atelier_)[A-Za-z0-9._-]{1,64}")
+JOB_ID = re.compile(r"[0-9a-z]{1,32}")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 # none that a form of another page could send without asking first, but for multipart
@@ -169,7 +173,8 @@ def takes_upload(view: View) -> View:
     return view
 
 
-def _find_principal() -> Principal | None:
+def find_principal() -> Principal | None:
+    """By a token or a session. Raises NotSignedIn for one that is not good."""
     header = request.headers.get("Authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
@@ -188,8 +193,13 @@ def _find_principal() -> Principal | None:
 
 def _begin() -> None:
     g.began = time.monotonic()
-    g.request_id = secrets.token_hex(8)
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     request_id.set(g.request_id)
+    user_id.set("")
+    # a thread serves one request after the other: what the last one was about must not stay
+    job = (request.view_args or {}).get("job_id", "")
+    job_id.set(job if JOB_ID.fullmatch(job) else "")
     _check_host()
     _check_address()
 
@@ -197,7 +207,8 @@ def _begin() -> None:
 def _guard() -> None:
     if request.endpoint in (None, "static") or request.endpoint in OPEN_TO_ALL:
         return
-    g.principal = _find_principal()
+    g.principal = find_principal()
+    user_id.set(g.principal.user.id if g.principal else "")
     if g.principal:
         scopes.check(g.principal.scopes, request.endpoint or "", request.method)
     view = current_app.view_functions.get(request.endpoint or "")
@@ -226,7 +237,13 @@ def _check_storage(user: User) -> None:
 
 # Asked every second by whatever watches the server: no look at who asks.
 OPEN_TO_ALL = frozenset(
-    {"health.healthz", "health.readyz", "api.health.healthz", "api.health.readyz"}
+    {
+        "health.healthz",
+        "health.readyz",
+        "api.health.healthz",
+        "api.health.readyz",
+        "metrics.show",  # looks for itself who asks
+    }
 )
 
 
@@ -280,6 +297,20 @@ def _host_of(netloc: str) -> str:
         return urlsplit(f"//{netloc}").hostname or ""
     except ValueError:
         return ""
+
+
+def is_local_only(settings: Settings) -> bool:
+    """Whether this installation is meant for this machine alone."""
+    public = urlsplit(settings.public_url).hostname or "localhost"
+    return _is_loopback(settings.host) and _is_loopback(public)
+
+
+def asks_from_here() -> bool:
+    """Whether the request comes straight from this machine, through no proxy that says so."""
+    forwarded = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+    return _is_loopback(request.remote_addr or "") and not any(
+        name in request.headers for name in forwarded
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared import catalog
+from shared import catalog, tallies
 from shared.announcements import problems_of
 from shared.db import clock
 from shared.models import Worker
@@ -36,6 +36,16 @@ class Presence:
         self._hello: link.Hello | None = None
         self._families: list[dict[str, Any]] = []
         self._kept_alive = 0.0
+        self._used = 0.0  # device-seconds since they were last written
+        self._deaths = 0
+        self._told_at = 0.0
+
+    def use(self, seconds: float) -> None:
+        """The runner had the device for so long."""
+        self._used += seconds
+
+    def runner_died(self) -> None:
+        self._deaths += 1
 
     def greet(self, hello: link.Hello) -> None:
         """What the runner says that it can do. It runs other people's code: what web could not use is left out."""
@@ -73,6 +83,22 @@ class Presence:
         if at - self._kept_alive > KEEP_ALIVE_SECONDS:
             catalog.keep_alive(session, self.versions)
             self._kept_alive = at
+
+        self._tell(session, at)
+
+    def _tell(self, session: Session, at: float) -> None:
+        """What /metrics shows of this worker. Told too little if the transaction fails, never twice."""
+        used, self._used = self._used, 0.0
+        deaths, self._deaths = self._deaths, 0
+        if self._kind != "device":
+            return
+        if self._told_at:
+            busy = min(1.0, used / max(at - self._told_at, 1e-3))
+            tallies.put(session, "device_busy", self.worker_id, busy)
+        tallies.count(session, "device_seconds", self.worker_id, used)
+        if deaths:
+            tallies.count(session, "runner_deaths", self.worker_id, deaths)
+        self._told_at = at
 
     def drain_requested(self, session: Session) -> bool:
         row = session.get(Worker, self.worker_id)

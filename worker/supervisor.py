@@ -229,6 +229,7 @@ class Supervisor:
             if held := self._held.get(key):
                 held.heard = True
                 held.used += seconds
+            self._presence.use(seconds)
         if beat.holds is not None:
             self._find_forgotten(set(beat.holds), time.monotonic())
 
@@ -355,6 +356,8 @@ class Supervisor:
         killed_for = died.runner.killed_for
         log.warning("runner %s ended: %s %s", died.runner.pid, died.status, killed_for)
         self._watch.died(time.monotonic())
+        if killed_for not in endings.BLAMELESS:
+            self._presence.runner_died()
         running = [held for held in self._held.values() if held.phase is Phase.RUNNING]
         suspects = endings.suspects(running, died)
         code, text = endings.explain(died)

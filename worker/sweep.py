@@ -1,6 +1,7 @@
 """Removes what nobody refers to any more: old rows, checkpoints of ended jobs, files without a row.
 
-Rows go first and files after; a file is garbage only when it is older than a day and no row names it.
+Rows go first and files after, so a crash in between leaves a file without a row, and that goes with a later sweep.
+A file is garbage only when it is old enough and no row names it.
 """
 
 from __future__ import annotations
@@ -9,153 +10,169 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from itertools import islice
+from pathlib import Path
 
-from sqlalchemy import case, delete, exists, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import checkpoints
+from shared import checkpoints, retention
 from shared.config import Settings
 from shared.db import Database, clock
-from shared.errors import NotFound
-from shared.jobs import FINAL
-from shared.models import (
-    Artifact,
-    Checkpoint,
-    IdempotencyKey,
-    Job,
-    Model,
-    ShortTask,
-    Worker,
-)
+from shared.ids import new_id
+from shared.models import Artifact, Checkpoint, Job, Model
 from shared.storage import LocalStorage
+from worker.dataset_sweep import sweep_datasets
 from worker.device_run import remove_tree
+from worker.swept import Swept, begin, record, tree_size
 
 log = logging.getLogger(__name__)
 
-DAY = 86_400.0
-GRACE_SECONDS = DAY
-GONE_WORKER_SECONDS = 7 * DAY
 AT_ONCE = 500
+EVENTS_AT_ONCE = 5000
+# An hour's sweep of a huge backlog gives others their turn; the next one goes on.
+MOST_EVENTS = 500_000
 
 
-def sweep_rows(settings: Settings, db: Database, storage: LocalStorage) -> None:
-    """The cheap part: rows whose time is over."""
-    with db.writing() as session:
-        at = clock(session)
-        for statement in (
-            delete(IdempotencyKey).where(IdempotencyKey.created_at < at - DAY),
-            delete(ShortTask).where(
-                ShortTask.state.in_(("done", "failed")), ShortTask.finished_at < at - DAY
-            ),
-            delete(Worker).where(Worker.heartbeat_at < at - GONE_WORKER_SECONDS),
-        ):
-            session.execute(statement)
-        stale = checkpoints.forget(
-            session, _old_checkpoints(session, at, settings.keep_final_seconds)
-        )
-    for location in stale:
-        storage.delete(location)
-
-
-def _old_checkpoints(session: Session, at: float, keep_final: float) -> list[Checkpoint]:
-    """Those of jobs that ended a day ago; the last state of a training that succeeded stays longer."""
-    query = (
-        select(Checkpoint)
-        .join(Job, Job.id == Checkpoint.job_id)
-        .where(
-            Job.state.in_(FINAL),
-            Job.finished_at < at - case((checkpoints.is_final(), keep_final), else_=DAY),
-            ~checkpoints.in_use(),
-        )
-        .limit(AT_ONCE)
-    )
-    return list(session.scalars(query))
-
-
-def sweep_files(settings: Settings, db: Database, storage: LocalStorage) -> int:
-    """Deletes files that no row needs; returns how many."""
-    removed = 0
-    for prefix, is_needed in NEEDED.items():
-        for key in _old_keys(storage, prefix):
-            with db.reading() as session:
-                if is_needed(session, key):
-                    continue
-            _delete(storage, key)
-            removed += 1
-    if removed:
-        log.info("swept %s files", removed)
-    _sweep_runs(settings, db)
-    return removed
-
-
-def _old_keys(storage: LocalStorage, prefix: str) -> Iterator[str]:
-    before = time.time() - GRACE_SECONDS
-    return (key for key, changed in storage.keys(prefix) if changed < before)
-
-
-def _delete(storage: LocalStorage, key: str) -> None:
+def sweep(
+    settings: Settings,
+    db: Database,
+    storage: LocalStorage,
+    *,
+    files: bool = True,
+    why: str = "asked",
+    sweep_id: str = "",
+) -> Swept:
+    """One whole sweep, with the disk measured before and after, and its row."""
+    swept = Swept()
+    with db.reading() as session:
+        begun = begin(session, sweep_id or new_id(), why, storage.root)
     try:
-        storage.delete(key)
-    except NotFound:
-        # half-written files have names that no key can have
-        (storage.root / key).unlink(missing_ok=True)
+        sweep_rows(settings, db, storage, swept)
+        sweep_datasets(settings, db, storage, swept)
+        if files:
+            sweep_events(settings, db, swept)
+            sweep_files(settings, db, storage, swept)
+    finally:
+        with db.writing() as session:
+            record(session, begun, swept, storage.root, measured=files)
+    if swept.files:
+        log.info("swept %s files, %s bytes", swept.files, swept.bytes)
+    return swept
 
 
-def _artifact_needed(session: Session, key: str) -> bool:
-    row = session.scalar(select(Artifact).where(Artifact.location == key))
-    if row is None:
-        return False
-    return _is_fresh(session, row.deleted_at) or key in _inputs_in_use(session)
+def sweep_rows(
+    settings: Settings, db: Database, storage: LocalStorage, swept: Swept | None = None
+) -> None:
+    """The cheap part: rows whose time is over, and the checkpoints of ended jobs."""
+    swept = Swept() if swept is None else swept
+    with db.writing() as session:
+        gone = retention.forget_old_rows(session, settings)
+    for what, rows in gone.items():
+        swept.remove(what, rows=rows)
+    while True:
+        with db.writing() as session:
+            stale = checkpoints.forget(
+                session, retention.expendable_checkpoints(session, settings, AT_ONCE)
+            )
+        swept.remove("checkpoints", rows=len(stale))
+        for location in stale:
+            swept.remove_file("checkpoints", storage.path_of(location))
+        if len(stale) < AT_ONCE:
+            return
 
 
-def _checkpoint_needed(session: Session, key: str) -> bool:
-    return bool(session.scalar(select(exists().where(Checkpoint.location == key))))
+def sweep_events(settings: Settings, db: Database, swept: Swept) -> None:
+    for _ in range(MOST_EVENTS // EVENTS_AT_ONCE):
+        with db.writing() as session:
+            gone = retention.forget_old_events(session, settings, EVENTS_AT_ONCE)
+        swept.remove("events", rows=gone)
+        if gone < EVENTS_AT_ONCE:
+            return
 
 
-def _model_needed(session: Session, key: str) -> bool:
-    row = session.get(Model, key.split("/")[1])
-    if row is None:
-        return False
-    used = Job.model_id == row.id
-    if row.job_id:
-        # a generation that waits for the training takes its model only when it is claimed
-        used = or_(used, Job.waits_for == row.job_id)
-    return _is_fresh(session, row.deleted_at) or _is_used(session, used)
+def sweep_files(
+    settings: Settings, db: Database, storage: LocalStorage, swept: Swept | None = None
+) -> int:
+    """Deletes files that no row needs, and measures those that stay; returns how many went."""
+    swept = Swept() if swept is None else swept
+    before = swept.files
+    oldest = time.time() - settings.keep_orphans_seconds
+    for prefix, needed in NEEDED.items():
+        keys = storage.keys(prefix)
+        while some := dict(islice(keys, AT_ONCE)):
+            with db.reading() as session:
+                kept = needed(session, settings, list(some))
+            for key, changed in some.items():
+                path = storage.root / key
+                if key in kept or changed >= oldest:
+                    swept.find(prefix if key in kept else "orphans", _size(path))
+                else:
+                    swept.remove_file(prefix, path)
+    _sweep_runs(settings, db, swept)
+    return swept.files - before
 
 
-NEEDED: dict[str, Callable[[Session, str], bool]] = {
-    "artifacts": _artifact_needed,
-    "checkpoints": _checkpoint_needed,
-    "models": _model_needed,
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _artifacts_needed(session: Session, settings: Settings, keys: list[str]) -> set[str]:
+    rows = session.execute(
+        select(Artifact.location, Artifact.deleted_at).where(Artifact.location.in_(keys))
+    ).all()
+    hidden_since = clock(session) - settings.keep_orphans_seconds
+    needed = {key for key, deleted_at in rows if deleted_at is None or deleted_at > hidden_since}
+    if len(needed) < len(keys):
+        needed |= retention.inputs_in_use(session) & set(keys)
+    return needed
+
+
+def _checkpoints_needed(session: Session, _: Settings, keys: list[str]) -> set[str]:
+    return set(session.scalars(select(Checkpoint.location).where(Checkpoint.location.in_(keys))))
+
+
+def _models_needed(session: Session, settings: Settings, keys: list[str]) -> set[str]:
+    """A model is a folder: all of its files or none."""
+    models = {key: key.split("/")[1] for key in keys}
+    hidden_since = clock(session) - settings.keep_orphans_seconds
+    rows = session.scalars(select(Model).where(Model.id.in_(set(models.values()))))
+    needed = {
+        row.id
+        for row in rows
+        if row.deleted_at is None
+        or row.deleted_at > hidden_since
+        or retention.model_is_used(session, row)
+    }
+    return {key for key, model_id in models.items() if model_id in needed}
+
+
+NEEDED: dict[str, Callable[[Session, Settings, list[str]], set[str]]] = {
+    "artifacts": _artifacts_needed,
+    "checkpoints": _checkpoints_needed,
+    "models": _models_needed,
 }
 
 
-def _is_fresh(session: Session, deleted_at: float | None) -> bool:
-    return deleted_at is None or deleted_at > clock(session) - GRACE_SECONDS
-
-
-def _is_used(session: Session, condition: Any) -> bool:
-    """Whether a job that has not ended refers to it; jobs accepted before a deletion still run."""
-    return bool(session.scalar(select(exists().where(condition, Job.state.not_in(FINAL)))))
-
-
-def _inputs_in_use(session: Session) -> set[str]:
-    rows = session.scalars(select(Job.inputs).where(Job.state.not_in(FINAL)))
-    return {source["location"] for inputs in rows for source in (inputs or {}).values()}
-
-
-def _sweep_runs(settings: Settings, db: Database) -> None:
+def _sweep_runs(settings: Settings, db: Database, swept: Swept) -> None:
     """Folders of runs whose workers did not come back."""
-    before = time.time() - GRACE_SECONDS
-    runs = settings.data.resolve() / "runs"
-    for run in [*runs.glob("*/in/*.*"), *runs.glob("*/out/*.*")]:
+    for run in _old_runs(settings):
         job_id, _, fence = run.name.partition(".")
-        with suppress(FileNotFoundError):  # its worker has just removed it
-            if run.lstat().st_mtime > before or not fence.isdigit():
-                continue
         with db.reading() as session:
             job = session.get(Job, job_id)
             held = job is not None and job.state == "running" and job.fence == int(fence)
         if not held:
+            files, size = tree_size([run])
             remove_tree(run)
+            swept.remove("runs", files=files, bytes=size)
+
+
+def _old_runs(settings: Settings) -> Iterator[Path]:
+    oldest = time.time() - settings.keep_orphans_seconds
+    runs = settings.data.resolve() / "runs"
+    for run in [*runs.glob("*/in/*.*"), *runs.glob("*/out/*.*")]:
+        with suppress(FileNotFoundError):  # its worker has just removed it
+            if run.lstat().st_mtime <= oldest and run.name.partition(".")[2].isdigit():
+                yield run

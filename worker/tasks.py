@@ -18,9 +18,7 @@ from shared.log import job_id
 from shared.models import ShortTask
 from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
 from shared.storage import LocalStorage
-from worker.dataset_sweep import sweep_datasets
 from worker.presence import Presence
-from worker.sweep import sweep_files, sweep_rows
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +42,16 @@ def check_dataset(
 def sweep(
     settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
 ) -> None:
-    sweep_rows(settings, db, storage)
-    sweep_datasets(settings, db, storage)
-    if arguments.get("files"):
-        sweep_files(settings, db, storage)
+    from worker.sweep import sweep as run
+
+    run(
+        settings,
+        db,
+        storage,
+        files=bool(arguments.get("files")),
+        why=str(arguments.get("why", "rows")),
+        sweep_id=str(arguments.get("sweep_id", "")),
+    )
 
 
 HANDLERS: dict[str, Handler] = {"check_dataset": check_dataset, "sweep": sweep}

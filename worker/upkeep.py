@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from shared import jobs, short_tasks
+from shared import disk, jobs, short_tasks
 from shared.config import Settings
 from shared.db import Database, clock
 from shared.queue import Wakeups
@@ -57,9 +57,13 @@ class Upkeep:
                 fail_broken(session, self._worker_id)
 
     def _order_sweeps(self) -> None:
-        """Rows every minute, files every hour; the slot makes it one, however many workers ask."""
+        """Rows every minute, files every hour or while the disk is filling up; the slot makes it one,
+        however many workers ask."""
+        orders = [("rows", SWEEP_SECONDS), ("hourly", FILES_SECONDS)]
+        if disk.is_filling(self._settings):
+            orders.append(("disk", SWEEP_SECONDS))
         with self._db.writing() as session:
             at = clock(session)
-            for name, seconds in (("rows", SWEEP_SECONDS), ("files", FILES_SECONDS)):
-                slot = f"sweep:{name}:{int(at // seconds)}"
-                short_tasks.add(session, "sweep", {"files": name == "files"}, slot=slot)
+            for why, seconds in orders:
+                slot = f"sweep:{why}:{int(at // seconds)}"
+                short_tasks.add(session, "sweep", {"files": why != "rows", "why": why}, slot=slot)

@@ -20,6 +20,8 @@ from shared.models.quota import Quota
 from shared.models.result import Result
 from shared.models.session import BrowserSession
 from shared.models.short_task import ShortTask
+from shared.models.sweep import Sweep
+from shared.models.tally import Tally
 from shared.models.token import ApiToken
 from shared.models.upload import Upload
 from shared.models.user import User
@@ -46,6 +48,8 @@ __all__ = [
     "Quota",
     "Result",
     "ShortTask",
+    "Sweep",
+    "Tally",
     "Upload",
     "User",
     "UserShare",

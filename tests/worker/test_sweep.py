@@ -9,10 +9,11 @@ import pytest
 
 from shared import jobs
 from shared.db import clock
-from shared.models import Checkpoint, IdempotencyKey, Job, Model, ShortTask
+from shared.models import Checkpoint, IdempotencyKey, Job, JobEvent, Model, ShortTask, Sweep, Tally
 from tests.work import Work
-from worker.sweep import DAY, sweep_files, sweep_rows
+from worker.sweep import sweep, sweep_files, sweep_rows
 
+DAY = 86_400.0
 OLD = time.time() - 2 * DAY
 
 
@@ -186,3 +187,39 @@ def test_the_last_state_of_a_finished_training_stays_longer(work):
     work.cancel(child)
     assert left(keep_final_seconds=DAY) == []
     assert not names(work)
+
+
+def test_a_sweep_tells_what_it_freed(work):
+    put(work, "artifacts/gone/1/0.txt")
+    put(work, "artifacts/young/1/0.txt", old=False)
+    swept = sweep(work.settings, work.db, work.storage, why="asked", sweep_id="s1")
+    assert (swept.files, swept.bytes) == (1, 4)
+    with work.db.reading() as session:
+        row = session.get(Sweep, "s1")
+        assert row.removed["artifacts"] == {"rows": 0, "files": 1, "bytes": 4}
+        assert row.found["orphans"] == {"files": 1, "bytes": 4}
+        assert row.found["datasets"]["bytes"] > 0
+        assert 0 < row.free_before <= row.disk_bytes and 0 < row.free_after <= row.disk_bytes
+        assert session.get(Tally, ("swept_bytes", "artifacts")).value == 4
+
+
+def test_a_sweep_of_rows_that_found_nothing_leaves_no_row(work):
+    sweep(work.settings, work.db, work.storage, files=False, why="rows")
+    with work.db.reading() as session:
+        assert not session.query(Sweep).all()
+
+
+def test_old_chatter_of_ended_jobs_goes_and_their_story_stays(work):
+    ended, running = work.train(), work.train()
+    work.cancel(ended)
+    with work.db.writing() as session:
+        session.get(Job, ended).finished_at = clock(session) - 31 * DAY
+        for job in (ended, running):
+            for n, kind in enumerate(("progress", "metrics", "log", "preview"), start=10):
+                session.add(JobEvent(job_id=job, n=n, type=kind, at=1.0, data={}))
+    swept = sweep(work.settings, work.db, work.storage)
+    assert swept.removed["events"].rows == 4
+    assert {event.type for kind in ("state", "log") for event in work.events(ended, kind)} == {
+        "state"
+    }
+    assert work.events(running, "log")

@@ -17,6 +17,7 @@ from web.api import (
     me,
     models,
     queue,
+    storage,
     uploads,
     users,
 )
@@ -41,6 +42,7 @@ def init_app(app: Flask) -> None:
         me,
         models,
         queue,
+        storage,
         uploads,
         users,
     ):

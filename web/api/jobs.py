@@ -6,6 +6,7 @@ import re
 
 from flask import Blueprint, Response, request
 
+from shared import log
 from shared.jobs import FINAL
 from web.api.answers import answer, body, flag, no_body, nothing, number, query
 from web.requests import JobRequest
@@ -33,6 +34,7 @@ def retry(job_id: str) -> Response:
 
 
 def accepted(done: jobs.Submitted) -> Response:
+    log.job_id.set(done.job["id"])
     response = answer(done.text, 202)
     response.headers["Location"] = f"/api/v1/jobs/{done.job['id']}"
     response.headers["Retry-After"] = str(RETRY_SECONDS)
@@ -108,6 +110,6 @@ def previews(job_id: str) -> Response:
 
 
 @bp.get("/<job_id>/log")
-def log(job_id: str) -> Response:
+def log_text(job_id: str) -> Response:
     text = jobs.job_log(studio(), current_user(), job_id)
     return Response(text, mimetype="text/plain")

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 OBJECT = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 MEASURED = sa.text("run_seconds IS NOT NULL")
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
