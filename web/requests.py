@@ -49,12 +49,12 @@ Scope = Literal[
     "admin",
 ]
 SCOPES: tuple[str, ...] = get_args(Scope)
+
+
 def _no_twins(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
         raise ValueError("must not name one twice")
     return values
-
-
 
 
 class Strict(BaseModel):

@@ -64,7 +64,9 @@ def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, An
             "lane": row.lane,
             "state": row.state,
             "paused": row.paused_at is not None,
-            **queue_shape(places.get(row.id, waiting.Place()), held if row.state == "queued" else None),
+            **queue_shape(
+                places.get(row.id, waiting.Place()), held if row.state == "queued" else None
+            ),
         }
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""A packed text dataset as a family sees it: documents, a split, and windows of tokens.
+"""A packed text dataset as a family sees it: documents, a split, and windows or streams of tokens.
 
 A family encodes text to tokens itself. No torch at import.
 """
@@ -17,6 +17,8 @@ from worker.seeds import derive_seed
 
 if TYPE_CHECKING:
     import torch
+
+NEW_BEGINNINGS = 1 / 32  # share of the passages of a stream that are read as if nothing came before
 
 
 @dataclass
@@ -119,3 +121,46 @@ class Windows:
         y = self.tokens[1 : used + 1].view(count, self.block_size)
         for first in range(0, count, batch_size):
             yield x[first : first + batch_size].long(), y[first : first + batch_size].long()
+
+
+class Streams:
+    """Tokens for models that carry a state on: each row of a batch goes on where that row of the last one ended.
+
+    The text is a ring. In each epoch the rows begin at equal distances from a place drawn by (seed, epoch), and
+    follow the text until they have read about all of it together. Now and then a row forgets (Melis et al. 2018,
+    arXiv:1707.05589): a state that only ever goes on drifts to where no new text begins.
+    """
+
+    def __init__(self, tokens: torch.Tensor, block_size: int) -> None:
+        """`tokens` is one long vector, int64 or smaller."""
+        if tokens.dim() != 1 or len(tokens) < block_size + 1:
+            raise BadData(
+                f"The text has {tokens.numel():,} tokens; passages of {block_size} need "
+                f"at least {block_size + 1:,}. Use more text or shorter passages."
+            )
+        self.tokens = tokens
+        self.block_size = block_size
+
+    def batch(
+        self, n: int, batch_size: int, seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """x and y, each [B, T] int64, and whether each row goes on [B] or begins anew: by (seed, n) alone."""
+        import torch
+
+        passages = max(1, len(self.tokens) // (batch_size * self.block_size))
+        epoch, passage = divmod(n, passages)
+        first = derive_seed(seed, "streams", epoch) % len(self.tokens) + passage * self.block_size
+        starts = first + torch.arange(batch_size) * len(self.tokens) // batch_size
+        places = starts[:, None] + torch.arange(self.block_size + 1)
+        rows = self.tokens[places % len(self.tokens)].long()
+        generator = torch.Generator().manual_seed(derive_seed(seed, "goes on", n))
+        goes_on = torch.rand(batch_size, generator=generator) >= NEW_BEGINNINGS
+        return rows[:, :-1], rows[:, 1:], goes_on & (passage > 0)
+
+    def in_order(self, rows: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The text once, for validation: `rows` streams side by side, in pieces of up to `length` tokens."""
+        reach = (len(self.tokens) - 1) // rows
+        x = self.tokens[: rows * reach].view(rows, reach)
+        y = self.tokens[1 : rows * reach + 1].view(rows, reach)
+        for first in range(0, reach, length):
+            yield x[:, first : first + length].long(), y[:, first : first + length].long()

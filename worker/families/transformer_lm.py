@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -32,13 +31,14 @@ from shared.params import Field, Params
 from worker.data.texts import Windows
 from worker.family import Family
 from worker.nn.fields import number, patience
+from worker.nn.language import first_token, make_optimizer, make_tokens
 from worker.nn.linear import Linear
 from worker.nn.llama import llama_weights, save_llama
 from worker.nn.past import Past, whole_chunks
 from worker.nn.schedule import warm_cosine
 from worker.nn.text_params import TextParams
 from worker.nn.text_sampler import TextSampler
-from worker.nn.tokens import Tokens, byte_pairs, characters
+from worker.nn.tokens import Tokens
 
 EPSILON = 1e-5  # of the norms
 THETA = 10_000.0  # the longest wavelength of the rotary positions
@@ -266,20 +266,6 @@ def shape_of(params: TrainParams, vocab_size: int) -> Shape:
     return Shape(vocab_size, *sizes, tied=p.tie_embeddings, dropout=p.dropout)
 
 
-def make_tokens(params: TrainParams, data, split) -> Tokens:
-    if params.tokenizer == "bpe":
-        return byte_pairs(split.train.documents, params.vocab_size)
-    return characters(data.documents)  # also those that only the held-out part has
-
-
-def first_token(tokens: Tokens, training: np.ndarray, documents: int) -> int:
-    """What an empty prompt begins with: END where the model saw it often enough to know it."""
-    if documents >= 8:
-        return tokens.end
-    newline = tokens.encode("\n")[-1]
-    return int(newline if newline in training else np.bincount(training).argmax())
-
-
 def held_out_windows(tokens: Tokens, documents: list[str], block_size: int):
     """The windows to measure on, or None, and what turns nats per token into nats per character."""
     if not documents:
@@ -287,15 +273,6 @@ def held_out_windows(tokens: Tokens, documents: list[str], block_size: int):
     row = tokens.encode_all(documents)
     tokens_per_character = len(row) / sum(map(len, documents))
     return Windows(torch.from_numpy(row[:LONGEST_VALIDATION]), block_size), tokens_per_character
-
-
-def make_optimizer(model: Transformer, params: TrainParams) -> torch.optim.AdamW:
-    weights = list(model.parameters())
-    groups = [
-        {"params": [w for w in weights if w.dim() > 1], "weight_decay": params.weight_decay},
-        {"params": [w for w in weights if w.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, params.beta2), fused=True)
 
 
 def nats(model: Transformer, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:

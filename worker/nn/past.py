@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,18 +18,32 @@ def whole_chunks(tokens: int) -> int:
 class Cache:
     """Keys and values [layers, rows, heads, length, head size], allocated once."""
 
-    def __init__(
-        self, *, layers: int, rows: int, heads: int, length: int, head_size: int, like: Tensor
-    ) -> None:
-        self.rows, self.length = rows, whole_chunks(length)
-        shape = (layers, rows, heads, self.length, head_size)
+    def __init__(self, model: Any, rows: int) -> None:
+        shape, weight = model.shape, model.embed.weight
+        self.rows, self.length = rows, whole_chunks(shape.block_size)
+        size = (shape.n_layer, rows, shape.n_head, self.length, shape.head_size)
         # zeros: what is masked out has weight 0, and 0 times a stray NaN would be NaN
-        self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.keys = torch.zeros(size, dtype=weight.dtype, device=weight.device)
         self.values = torch.zeros_like(self.keys)
+
+    @staticmethod
+    def reach(model: Any) -> int:
+        """How many tokens it may look back on."""
+        return int(model.shape.block_size)
+
+    @staticmethod
+    def row_bytes(model: Any) -> int:
+        shape = model.shape
+        return int(8 * shape.n_layer * shape.n_embd * whole_chunks(shape.block_size))
 
     def copy_row(self, row: int, source: Cache, source_row: int) -> None:
         self.keys[:, row] = source.keys[:, source_row]
         self.values[:, row] = source.values[:, source_row]
+
+    def past(self, starts: Sequence[int], lengths: Sequence[int], tokens: int, fixed: bool) -> Past:
+        """For a pass over `tokens` new tokens of each row; what is past a row's length is read in vain."""
+        span = self.length if fixed or tokens > 1 else whole_chunks(max(starts) + 1)
+        return Past(self, torch.tensor(starts, device=self.keys.device), tokens, span)
 
 
 class Past:

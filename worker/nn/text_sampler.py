@@ -1,8 +1,9 @@
 """Continuous batching for text: rows join and leave between two tokens, each reads and writes at its own place.
 
-The model offers `tokens`, `start`, `shape`, `extend(ids, past)` and `head`. A prompt is read in chunks into a
-small cache of its own, then its row moves over to those that write. Every sum of a row is made in an order that
-depends on that row alone (worker/nn/steady.py), so a text is the same alone and among strangers.
+The model offers `tokens`, `start`, `embed`, `extend(ids, past)` and `head`; what it remembers of a text is a row of
+a Cache (past.py) where it attends, of States (states.py) where it recurs. A prompt is read in chunks into a small
+memory of its own, then its row moves over to those that write. Every sum of a row is made in an order that
+depends on that row alone (steady.py), so a text is the same alone and among strangers.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from torch import Tensor
 from shared.errors import BadData
 from worker.family import Finished, Item, Preview
 from worker.nn.next_token import NextToken
-from worker.nn.past import CHUNK, Cache, Past, whole_chunks
+from worker.nn.past import CHUNK, Cache
+from worker.nn.states import States
 from worker.nn.steady import FEWEST_ROWS, agree, steady
 from worker.nn.tokens import GrowingText
 
 MOST_ROWS = 32
 READERS = 4  # prompts that are read side by side, a chunk a step
-CACHE_BYTES = 2**30
+MEMORY_BYTES = 2**30
+
+Memory = Cache | States
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Row:
     text: GrowingText
     prompt_tokens: int
     made: int = 0
-    read: int = 0  # how many of window's tokens are in the cache
+    read: int = 0  # how many of window's tokens are in the memory
     ended: bool = False  # at a stop text or the end of a document
 
     @property
@@ -51,33 +55,32 @@ class Row:
 
 @dataclass
 class Rows:
-    """Rows and their places in a cache: row i of the list is row i there, without gaps."""
+    """Rows and their places in a memory: row i of the list is row i there, without gaps."""
 
-    cache: Cache
+    memory: Any  # Cache or States
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, row: Row, source: Cache | None = None, source_row: int = 0) -> None:
+    def add(self, row: Row, source: Memory | None = None, source_row: int = 0) -> None:
         if source is not None:
-            self.cache.copy_row(len(self.rows), source, source_row)
+            self.memory.copy_row(len(self.rows), source, source_row)
         self.rows.append(row)
 
     def remove(self, place: int) -> None:
         """The last row fills the gap."""
         last = self.rows.pop()
         if place < len(self.rows):
-            self.cache.copy_row(place, self.cache, len(self.rows))
+            self.memory.copy_row(place, self.memory, len(self.rows))
             self.rows[place] = last
 
 
 class TextSampler:
-    def __init__(self, model: Any, params: Any) -> None:
+    def __init__(self, model: Any, params: Any, memory: type[Memory] = Cache) -> None:
         self.model = steady(model)
-        self.tokens, self.block_size = model.tokens, model.shape.block_size
+        self.tokens, self.block_size = model.tokens, memory.reach(model)
         self.weight = model.embed.weight
-        row_bytes = 8 * model.shape.n_layer * model.shape.n_embd * whole_chunks(self.block_size)
-        self.slots = max(FEWEST_ROWS, min(MOST_ROWS, CACHE_BYTES // row_bytes))
-        self.writing = Rows(self._cache(self.slots))
-        self.reading = Rows(self._cache(min(READERS, self.slots)))
+        self.slots = max(FEWEST_ROWS, min(MOST_ROWS, MEMORY_BYTES // memory.row_bytes(model)))
+        self.writing = Rows(memory(model, self.slots))
+        self.reading = Rows(memory(model, min(READERS, self.slots)))
         self.waiting: deque[Row] = deque()
         self.next_slot = itertools.count()
         self.chooser: NextToken | None = None  # made anew when the writing rows change
@@ -85,17 +88,6 @@ class TextSampler:
         self.fixed = False
         # where bits still depend on company, every pass takes all rows: slower, but always one shape
         self.fixed = not agree(self._probe, min(8, self.slots))
-
-    def _cache(self, rows: int) -> Cache:
-        shape = self.model.shape
-        return Cache(
-            layers=shape.n_layer,
-            rows=rows,
-            heads=shape.n_head,
-            length=self.block_size,
-            head_size=shape.head_size,
-            like=self.weight,
-        )
 
     # What the runner asks
 
@@ -146,17 +138,17 @@ class TextSampler:
         return [*self.waiting, *self.reading.rows, *self.writing.rows]
 
     def _read(self) -> None:
-        while self.waiting and len(self.reading.rows) < self.reading.cache.rows:
+        while self.waiting and len(self.reading.rows) < self.reading.memory.rows:
             self.reading.add(self.waiting.popleft())
         rows = self.reading.rows
         if any(row.unread for row in rows):
             chunks = [row.window[row.read : row.read + min(CHUNK, row.unread)] for row in rows]
-            self._extend(self.reading.cache, chunks, [row.read for row in rows], CHUNK)
+            self._extend(self.reading.memory, chunks, [row.read for row in rows], CHUNK)
             for row, chunk in zip(rows, chunks, strict=True):
                 row.read += len(chunk)
         for place in reversed(range(len(rows))):
             if not rows[place].unread:
-                self.writing.add(rows[place], self.reading.cache, place)
+                self.writing.add(rows[place], self.reading.memory, place)
                 self.reading.remove(place)
                 self.chooser = None
 
@@ -186,7 +178,7 @@ class TextSampler:
     def _logits(self) -> Tensor:  # (rows, V)
         rows = self.writing.rows
         last = [row.window[-1:] for row in rows]
-        hidden = self._extend(self.writing.cache, last, [row.read for row in rows], 1)
+        hidden = self._extend(self.writing.memory, last, [row.read for row in rows], 1)
         return self.model.head(hidden[:, 0])[: len(rows)]
 
     def _choose(self, logits: Tensor) -> list[int]:
@@ -241,18 +233,17 @@ class TextSampler:
         return row.params.prompt + text if row.params.include_prompt else text
 
     def _extend(
-        self, cache: Cache, chunks: Sequence[Sequence[int]], starts: Sequence[int], tokens: int
+        self, memory: Any, chunks: Sequence[Sequence[int]], starts: Sequence[int], tokens: int
     ) -> Tensor:
-        """One pass over the leading rows, padded to steady shapes. (B, tokens, C)"""
-        width = cache.rows if self.fixed else max(FEWEST_ROWS, len(chunks))
-        reach = cache.length if self.fixed or tokens > 1 else whole_chunks(max(starts) + 1)
+        """One pass over the leading rows of a memory, padded to steady shapes. (B, tokens, C)"""
+        width = memory.rows if self.fixed else max(FEWEST_ROWS, len(chunks))
         ids = torch.zeros(width, tokens, dtype=torch.int64)
         for n, chunk in enumerate(chunks):
             ids[n, : len(chunk)] = torch.tensor(chunk)
-        places = torch.tensor([*starts, *[0] * (width - len(starts))])
-        device = self.weight.device
-        past = Past(cache, places.to(device), tokens, reach)
-        return self.model.extend(ids.to(device), past)
+        padding = [0] * (width - len(chunks))
+        lengths = [*map(len, chunks), *padding]
+        past = memory.past([*starts, *padding], lengths, tokens, self.fixed)
+        return self.model.extend(ids.to(self.weight.device), past)
 
     def _probe(self, indices: Sequence[int]) -> Tensor:
         """Logits after made-up prompts, one for each index, read and continued together."""

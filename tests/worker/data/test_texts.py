@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
 
 from shared.errors import BadData
 from tests.worker.runner_harness import pack_texts
-from worker.data.texts import Texts, Windows
+from worker.data.texts import Streams, Texts, Windows
 
 
 def test_it_needs_no_torch():
@@ -81,3 +82,58 @@ def test_validation_sees_every_full_window_once():
 def test_a_text_shorter_than_a_window_is_refused():
     with pytest.raises(BadData, match="at least 9"):
         Windows(torch.arange(8), 8)
+
+
+def test_a_stream_goes_on_where_it_ended():
+    streams = Streams(torch.arange(1000), 8)
+    batches = [streams.batch(n, 4, seed=3) for n in range(31)]
+    for (x, _, _), (following, y, _) in pairwise(batches):
+        assert x.shape == following.shape == (4, 8)
+        assert following[:, 0].equal((x[:, -1] + 1) % 1000)
+        assert y.equal((following + 1) % 1000)
+    read = torch.cat([x for x, _, _ in batches]).unique()
+    assert (
+        len(read) >= 31 * 4 * 8 - 32
+    )  # an epoch sees nearly all, and nothing twice but at the seams
+
+
+def test_an_epoch_of_streams_begins_anew_elsewhere():
+    streams = Streams(torch.arange(1000), 8)
+    first, last, following = (streams.batch(n, 4, seed=3) for n in (0, 30, 31))
+    assert not first[2].any() and not following[2].any() and last[2].any()
+    assert not first[0].equal(following[0])
+    assert not streams.batch(0, 4, seed=4)[0].equal(first[0])
+
+
+def test_a_batch_of_streams_depends_on_seed_and_number_alone():
+    before = torch.get_rng_state()
+    streams = Streams(torch.arange(1000), 8)
+    batch = streams.batch(5, 4, seed=3)
+    streams.batch(6, 4, seed=3)
+    again = Streams(torch.arange(1000), 8).batch(5, 4, seed=3)
+    assert all(a.equal(b) for a, b in zip(batch, again, strict=True))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_streams_begin_anew_now_and_then():
+    streams = Streams(torch.arange(100_000), 8)
+    goes_on = torch.stack([streams.batch(n, 32, seed=3)[2] for n in range(1, 201)])
+    assert 0.01 < 1 - goes_on.float().mean() < 0.06
+
+
+def test_streams_of_a_text_too_short_for_so_many_rows_overlap():
+    x, y, goes_on = Streams(torch.arange(20), 8).batch(7, 6, seed=1)
+    assert x.shape == y.shape == (6, 8) and not goes_on.any()
+
+
+def test_in_order_streams_read_each_token_once_and_on():
+    pieces = list(Streams(torch.arange(103), 1).in_order(4, 10))
+    x = torch.cat([x for x, _ in pieces], dim=1)
+    assert [piece.shape[1] for piece, _ in pieces] == [10, 10, 5]
+    assert x.flatten().equal(torch.arange(100))
+    assert all(y.equal(x + 1) for x, y in pieces)
+
+
+def test_streams_refuse_a_text_shorter_than_a_passage():
+    with pytest.raises(BadData, match="9"):
+        Streams(torch.arange(8), 8)
