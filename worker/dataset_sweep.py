@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from sqlalchemy import delete, select, update
 
@@ -50,9 +51,12 @@ def _forget_abandoned(settings: Settings, db: Database) -> None:
         session.execute(delete(Upload).where(Upload.expires_at < now(session)))
     oldest = time.time() - ORPHAN_SECONDS
     for path in (uploads.uploads_of(settings) / uploads.RESUMABLE).glob("*"):
+        with suppress(FileNotFoundError):  # its owner has just removed it
+            if path.stat().st_mtime > oldest:
+                continue
         with db.reading() as session:
             wanted = session.get(Upload, path.name) is not None
-        if not wanted and path.stat().st_mtime < oldest:
+        if not wanted:
             path.unlink(missing_ok=True)
 
 
