@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
 import mimetypes
 import tempfile
@@ -15,8 +16,12 @@ from typing import IO, Any
 import httpx
 
 from atelier_client.connection import Connection, Object
-from atelier_client.errors import ClientError
+from atelier_client.errors import ApiError, ClientError, Unreachable
 
+TUS = {"Tus-Resumable": "1.0.0"}
+PIECE_TYPE = "application/offset+octet-stream"
+PIECE_BYTES = 16 << 20
+MOST_FAILURES = 5  # of one piece
 UPLOAD_TIMEOUT = httpx.Timeout(600, connect=5)
 
 
@@ -46,6 +51,26 @@ class Datasets:
                 "POST", "/datasets", data=fields, files=files, repeat=False, timeout=UPLOAD_TIMEOUT
             )
         return answer.json()  # type: ignore[no-any-return]
+
+    def add_resumable(
+        self, paths: Sequence[str | Path], *, name: str | None = None, **fields: Any
+    ) -> Object:
+        """The same for big files: they come piece by piece, and go on after any interruption."""
+        ids = []
+        with ExitStack() as stack:
+            for path in paths:
+                filename, file, _ = _part(Path(path), stack)
+                ids.append(send_file(self._connection, file, filename))
+        body = {"uploads": ids, "name": name or Path(paths[0]).name, **fields}
+        return self._connection.ask("POST", "/datasets", json=body, repeat=False).json()  # type: ignore[no-any-return]
+
+    def preview(self, dataset_id: str) -> Object:
+        return self._connection.get(f"/datasets/{dataset_id}/preview")
+
+    def accept(self, dataset_id: str) -> Object:
+        """A refused dataset without its bad files."""
+        path = f"/datasets/{dataset_id}/accept"
+        return self._connection.ask("POST", path, repeat=False).json()  # type: ignore[no-any-return]
 
     def get(self, dataset_id: str) -> Object:
         return self._connection.get(f"/datasets/{dataset_id}")
@@ -80,6 +105,37 @@ class Datasets:
     def delete(self, dataset_id: str, *, force: bool = False) -> None:
         params = {"force": "1"} if force else {}
         self._connection.ask("DELETE", f"/datasets/{dataset_id}", params=params)
+
+
+def send_file(
+    connection: Connection, file: IO[bytes], name: str, upload_id: str | None = None
+) -> str:
+    """Sends a file by the tus protocol; returns the upload's id, with which a later call goes on."""
+    length = file.seek(0, 2)
+    if upload_id is None:
+        metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+        headers = {**TUS, "Upload-Length": str(length), "Upload-Metadata": metadata}
+        answer = connection.ask("POST", "/uploads", headers=headers, repeat=False)
+        upload_id = str(answer.json()["id"])
+    path = f"/uploads/{upload_id}"
+    failures = 0
+    while True:
+        # where it stands is asked again after every failure: some of a piece may have arrived
+        at = int(connection.ask("HEAD", path, headers=TUS).headers["Upload-Offset"])
+        try:
+            while at < length:
+                file.seek(at)
+                headers = {**TUS, "Upload-Offset": str(at), "Content-Type": PIECE_TYPE}
+                answer = connection.ask(
+                    "PATCH", path, content=file.read(PIECE_BYTES), headers=headers, repeat=False
+                )
+                at, failures = int(answer.headers["Upload-Offset"]), 0
+            return upload_id
+        except (Unreachable, ApiError) as error:
+            failures += 1
+            moved = isinstance(error, Unreachable) or error.code == "offset_mismatch"
+            if not moved or failures >= MOST_FAILURES:
+                raise
 
 
 def _part(path: Path, stack: ExitStack) -> tuple[str, IO[Any], str]:

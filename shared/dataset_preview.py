@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 from shared.errors import BadData
-from shared.packs import KIND_OF, Look, PackItem
+from shared.packs import FACTS_OF, KIND_OF, Look, PackItem
 
 FILE = "preview.json"
 MOST_SAMPLES = 24
@@ -42,8 +42,10 @@ class Preview:
         self._changes: Counter[str] = Counter()
         self._captions = self._items = self._copies = self._torn = 0
         self._numbers: dict[str, array[int]] = {}
+        # small, because there may be a million: where each content came first, and each item's label
         self._first: dict[bytes, int] = {}
-        self._label_of: dict[bytes, str | None] = {}
+        self._label_numbers: dict[str | None, int] = {}
+        self._label_of = array("l")
         self._examples: list[Shape] = []
 
     def add(self, item: PackItem, look: Look) -> None:
@@ -90,11 +92,12 @@ class Preview:
     def _look_for_copy(self, item: PackItem) -> None:
         key = bytes.fromhex(item.sha256)
         first = self._first.setdefault(key, item.n)
+        numbers = self._label_numbers
+        self._label_of.append(numbers.setdefault(item.label, len(numbers)))
         if first == item.n:
-            self._label_of[key] = item.label
             return
         self._copies += 1
-        self._torn += self._label_of[key] != item.label
+        self._torn += self._label_of[first] != self._label_of[item.n]
         if len(self._examples) < MOST_EXAMPLES:
             self._examples.append({"n": item.n, "name": item.name, "same_as": first})
 
@@ -180,8 +183,9 @@ def _edges(low: int, high: int) -> list[int]:
 
 
 def _sample(item: PackItem) -> Shape:
-    fields = ("n", "name", "media_type", "bytes", "label", "caption", "facts")
-    return {name: getattr(item, name) for name in fields}
+    fields = ("n", "name", "media_type", "bytes", "label", "caption")
+    facts = {name: item.facts[name] for name in FACTS_OF[item.media_type]}
+    return {name: getattr(item, name) for name in fields} | {"facts": facts}
 
 
 def _items(count: int, verb: str = "are") -> str:

@@ -86,7 +86,9 @@ def check_dataset(
     with _alone_in(folder):
         dataset = _waiting(db, dataset_id)
         if dataset is not None:
-            checked = _check(settings, db, dataset, folder, accept_partial)
+            # said in the row, too: a late run of the first check must not refuse it once more
+            partial = accept_partial or bool((dataset.problems or {}).get("partial"))
+            checked = _check(settings, db, dataset, folder, partial)
             if not checked.ready:
                 keep = _refuse(db, dataset_id, checked)
             elif not _publish(db, storage, dataset_id, checked, folder / uploads.WORK):

@@ -162,3 +162,48 @@ def test_what_is_not_refused_or_not_kept_cannot_be_accepted(alice, bob, studio, 
     answer = alice.post(f"/datasets/{dataset_id}/accept")
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
     assert alice.get(f"/datasets/{dataset_id}").json["state"] == "refused"
+
+
+# ---- the page ----------------------------------------------------------------------------------
+
+
+def test_the_page_shows_samples_counts_and_warnings(mine, ready):
+    page = mine.page(f"/datasets/{ready}")
+    pictures = [image["src"] for image in page.all("img")]
+    assert pictures == [f"/api/v1/datasets/{ready}/items/{n}/thumbnail" for n in (0, 1)]
+    assert "There are only 2 pictures to learn from." in page.words
+    assert "<i>cat" in page.words  # escaped
+    assert page.all("i") == []
+
+
+def test_labels_and_sizes_that_differ_are_bars(mine, ready, studio):
+    key = places.key_of(ready, dataset_preview.FILE)
+    with studio.storage.open(key) as file:
+        found = json.load(file)
+    found["labels"] = [{"label": "a<b", "items": 3}, {"label": "c", "items": 1}]
+    studio.storage.delete(key)
+    studio.storage.put_bytes(key, json.dumps(found).encode())
+    page = mine.page(f"/datasets/{ready}")
+    bars = {bar["aria-label"]: (bar["value"], bar["max"]) for bar in page.all("progress")}
+    assert bars == {"a<b": ("3", "3"), "c": ("1", "3")}
+
+
+def test_the_rest_of_a_refused_dataset_is_used_with_one_button(mine, theirs, refused):
+    dataset_id = refused()
+    page = mine.page(f"/datasets/{dataset_id}")
+    assert "Some of it cannot be used." in page.words
+    action = f"/datasets/{dataset_id}/accept"
+    assert action in [form["action"] for form in page.all("form")]
+    assert theirs.post(action).status_code == 404
+    answer = mine.post(action, page=f"/datasets/{dataset_id}")
+    assert answer.headers["Location"] == f"/datasets/{dataset_id}"
+    assert "Every file is being looked at" in mine.page(f"/datasets/{dataset_id}").words
+    assert mine.post(action).status_code == 409
+
+
+def test_the_form_offers_to_leave_bad_files_out(mine, alice):
+    assert mine.page("/datasets").field("accept_partial")["type"] == "checkbox"
+    form = {"name": "n", "accept_partial": "1", "file": (io.BytesIO(b"x"), "a.txt")}
+    assert mine.post("/datasets", form).status_code == 303
+    form = {"name": "n", "accept_partial": "?", "file": (io.BytesIO(b"x"), "a.txt")}
+    assert mine.post("/datasets", form).status_code == 422

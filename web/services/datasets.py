@@ -166,7 +166,7 @@ def accept_as_it_is(studio: Studio, user: User, dataset_id: str) -> Shape:
         folder = uploads.folder_of(studio.settings, row.id)
         if not (row.problems or {}).get("usable") or uploads.read_names(folder) is None:
             raise Conflict("Nothing of this upload can be used any more; please upload it again.")
-        row.state, row.problems = "checking", datasets.problems_shape([])
+        row.state, row.problems = "checking", datasets.accepted_shape()
         arguments = {"dataset_id": row.id, "accept_partial": True}
         slot = datasets.check_slot(row.id, again=True)
         if short_tasks.add(session, datasets.CHECK_TASK, arguments, slot) is None:

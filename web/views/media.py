@@ -17,7 +17,9 @@ SHORT_TITLE = 80
 
 
 def init_app(app: Flask) -> None:
-    app.jinja_env.globals.update(content_url=content_url, item_url=item_url)
+    app.jinja_env.globals.update(
+        content_url=content_url, item_url=item_url, thumbnail_url=thumbnail_url
+    )
 
 
 def content_url(artifact_id: str) -> str:
@@ -26,6 +28,10 @@ def content_url(artifact_id: str) -> str:
 
 def item_url(dataset_id: str, n: int) -> str:
     return url_for("api.datasets.item_content", dataset_id=dataset_id, n=n)
+
+
+def thumbnail_url(dataset_id: str, n: int) -> str:
+    return url_for("api.datasets.item_thumbnail", dataset_id=dataset_id, n=n)
 
 
 def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:

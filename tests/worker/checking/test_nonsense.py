@@ -17,6 +17,9 @@ from worker.checking.refusal import Limits
 SEEDS = {
     "a.zip": archive({"a/1.txt": b"text " * 50, "b/2.txt": b"more"}),
     "b.zip": archive({"a/1.png": picture(size=(5, 5)), "b.png": picture("L")}),
+    "c.zip": archive(
+        {"metadata.csv": b"file_name,text\n1.png,red\n", "1.png": picture(size=(70, 5))}
+    ),
     "a.png": picture("RGBA", colour=(1, 2, 3, 4)),
     "a.jpg": picture(form="JPEG", size=(20, 20)),
     "a.webp": picture(form="WEBP", size=(20, 20)),
