@@ -80,6 +80,7 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
         "token_id": alice.get("/me/tokens").json["items"][0]["id"],
         "session_id": "0" * 64,
         "n": "0",
+        "step": "1",
     }
     tried = 0
     for rule in rules(app):
