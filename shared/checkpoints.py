@@ -19,8 +19,9 @@ def best(rows: Sequence[Checkpoint]) -> Checkpoint | None:
 
 
 def is_final() -> ColumnElement[bool]:
-    """The state at the end of a training that succeeded (of Checkpoint joined with Job)."""
-    return and_(Job.state == "succeeded", Checkpoint.step == Job.progress_step)
+    """The state at the end of a training that succeeded, and is not deleted (of Checkpoint joined with Job)."""
+    ended = and_(Job.state == "succeeded", Job.deleted_at.is_(None))
+    return and_(ended, Checkpoint.step == Job.progress_step)
 
 
 def hold(session: Session, job_id: str, step: int) -> bool:

@@ -81,7 +81,7 @@ class JobRequest(Strict):
 class ContinueRequest(Strict):
     """The body of POST /jobs/ID/continue."""
 
-    steps: int = Field(ge=1, le=LARGEST_COUNT)
+    steps: int | None = Field(None, ge=1, le=LARGEST_COUNT)  # asked for once the job is found
     checkpoint_step: int | None = Field(None, ge=0, le=LARGEST_COUNT)
     name: Name = ""
 

@@ -95,6 +95,7 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
             "/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
         ).json["id"],
         "n": "0",
+        "step": "1",
     }
     tried = 0
     for rule in rules(app):

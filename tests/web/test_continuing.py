@@ -188,6 +188,8 @@ def test_the_page_of_a_training_goes_on_and_makes_models(mine, alice, finished):
     assert answer.headers["Location"].endswith(finished)
     assert "must be more than 100" in mine.says()
     mine.post(f"/jobs/{finished}/continue", {"steps": "x"})
-    assert "whole number" in mine.says()
-    mine.post(f"/jobs/{finished}/checkpoints/50/model", {})
+    assert "steps" in mine.says()
+    mine.post(f"/jobs/{finished}/model", {"step": "7"})
+    assert "no checkpoint at step 7" in mine.says()
+    mine.post(f"/jobs/{finished}/model", {"step": "50"})
     assert alice.get("/jobs?limit=1").json["items"][0]["continues_step"] == 50

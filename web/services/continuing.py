@@ -66,6 +66,8 @@ def continue_job(
             raise Conflict(f"Only a training that succeeded can go on; this one is {job.state}.")
         step = job.progress_step if body.checkpoint_step is None else body.checkpoint_step
         _kept(session, job, step)
+        if body.steps is None:
+            raise InvalidInput(errors=[{"pointer": "/steps", "message": "is required"}])
         if body.steps <= step:
             message = f"must be more than {step}, where it goes on"
             raise InvalidInput(errors=[{"pointer": "/steps", "message": message}])

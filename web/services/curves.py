@@ -19,6 +19,7 @@ from web.services.studio import Studio
 DEFAULT_POINTS = 500
 MOST_POINTS = 10_000
 LONGEST_CHAIN = 100  # trainings that go on from each other
+LARGEST_STEP = 2**31 - 1  # of an integer column
 ROWS_AT_ONCE = 200
 ROWS_NEAR = 50
 
@@ -122,7 +123,7 @@ def thinned(points: list[Point], most: int) -> list[Point]:
 
 def _chain(session: Session, job: Job) -> Chain:
     """[(job, up to which step)], the newest first; what was deleted ends it."""
-    chain, until = [(job.id, 2**53)], 2**53
+    chain, until = [(job.id, LARGEST_STEP)], LARGEST_STEP
     owner, parent, step = job.user_id, job.continues, job.continues_step
     while parent and len(chain) < LONGEST_CHAIN:
         until = min(until, step or 0)

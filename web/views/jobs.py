@@ -103,18 +103,23 @@ def retry(job_id: str) -> ResponseReturnValue:
 
 @bp.post("/jobs/<job_id>/continue")
 def go_on(job_id: str) -> ResponseReturnValue:
-    steps = request.form.get("steps", "").strip()
-    if not WHOLE.fullmatch(steps):
-        flash("Say with a whole number up to which step it shall go on.", "warning")
-        return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
-    asked = check(ContinueRequest, {"steps": int(steps)})
-    return _new(job_id, lambda user: continuing.continue_job(studio(), user, job_id, asked))
+    asked = {"steps": _whole("steps")}
+    return _new(
+        job_id,
+        lambda user: continuing.continue_job(studio(), user, job_id, check(ContinueRequest, asked)),
+    )
 
 
-@bp.post("/jobs/<job_id>/checkpoints/<int:step>/model")
-def make_model(job_id: str, step: int) -> ResponseReturnValue:
-    asked = CheckpointModelRequest()
+@bp.post("/jobs/<job_id>/model")
+def make_model(job_id: str) -> ResponseReturnValue:
+    step, asked = _whole("step"), CheckpointModelRequest()
     return _new(job_id, lambda user: continuing.make_model(studio(), user, job_id, step, asked))
+
+
+def _whole(name: str) -> int:
+    """A whole number of a form; -1, which every check refuses, where it is none."""
+    text = request.form.get(name, "").strip()
+    return int(text) if WHOLE.fullmatch(text) else -1
 
 
 def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseReturnValue:
