@@ -104,6 +104,16 @@ def test_the_secret_of_an_invitation_is_kept_as_a_hash_and_shown_once(invited, r
     assert secret not in str(vars(row))
 
 
+@pytest.mark.parametrize("body", [{"role": "user"}, {"active": False}])
+def test_invitations_of_who_is_no_administrator_any_more_are_void(app, root, person, body):
+    other = person("other", admin=True)
+    link = other.post("/invitations", json={}).json["link"].removeprefix("http://localhost")
+    kept = root.post("/invitations", json={}).json["link"].removeprefix("http://localhost")
+    assert root.patch(f"/users/{other.user.id}", json=body).status_code == 200
+    assert join(app, link)[0].status_code == 404
+    assert join(app, kept)[0].status_code == 303
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import DBAPIError
 
+import migrations
+from shared.db import Database
+from shared.ids import new_id
 from shared.models import ApiToken, AuditEntry, Job
 from tests.web.browsing import Browser
 from tests.web.conftest import API
@@ -286,6 +290,30 @@ def test_the_audit_tells_of_sign_ins_and_keeps_no_password(studio, root, entries
     shown = root.get("/audit").text
     assert "10.0.0.2" in shown
     assert "not-the-password" not in shown and "wrong field" not in shown
+
+
+@pytest.mark.parametrize("made", ["tables", "migrations"])
+@pytest.mark.parametrize("name", ["sqlite", "postgresql"])
+def test_the_database_refuses_to_change_the_audit(request, tmp_path, postgres, name, made):
+    if made == "tables":
+        url = request.getfixturevalue("sqlite_url" if name == "sqlite" else "postgres_url")
+    elif name == "sqlite":
+        url = f"sqlite:///{tmp_path}/migrated.db"
+    else:
+        database = f"audit_{new_id()}"
+        postgres.execute(f"CREATE DATABASE {database}")
+        url = postgres.url(database)
+        request.addfinalizer(lambda: postgres.execute(f"DROP DATABASE {database} WITH (FORCE)"))
+    if made == "migrations":
+        migrations.upgrade(url)
+    db = Database(url)
+    accounts.create_user(db, "ann")
+    for statement in (update(AuditEntry).values(at=0.0), delete(AuditEntry)):
+        with pytest.raises(DBAPIError, match="never changed"), db.writing() as session:
+            session.execute(statement)
+    with db.reading() as session:
+        assert session.scalars(select(AuditEntry.action)).all() == ["user_created"]
+    db.dispose()
 
 
 def test_the_audit_is_read_page_by_page(root, alice):

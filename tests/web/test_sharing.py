@@ -109,6 +109,18 @@ def test_lineage_tells_hashes_only_once_a_thing_is_unshared(alice, bob, work, sh
     assert after["dataset"] == {"id": None, "sha256": "d" * 64, "name": None}
 
 
+def test_the_card_of_a_model_forgets_the_name_of_data_that_was_unshared(alice, bob, work, shared):
+    job_id = work.training(bob, dataset_id=shared["dataset"])["id"]
+    (job,) = [row for row in work.claim() if row.id == job_id]
+    work.succeed(job, model=True)
+    path = f"/models/{bob.get(f'/jobs/{job_id}').json['result']['model_id']}"
+    assert bob.get(path).json["lineage"]["dataset"]["name"] == "pictures"
+    unshare(alice, shared)
+    alice.patch(f"/datasets/{shared['dataset']}", json={"name": "a new secret"})
+    lineage = bob.get(path).json["lineage"]
+    assert lineage["dataset"] == {"id": None, "name": None, "sha256": "d" * 64}
+
+
 def test_a_count_of_others_jobs_is_all_that_a_deletion_tells(alice, bob, work, shared, studio):
     job_id = work.training(bob, dataset_id=shared["dataset"])["id"]
     answer = alice.delete(f"/datasets/{shared['dataset']}")

@@ -36,6 +36,11 @@ def may_read(table: type[Shareable], user: User) -> ColumnElement[bool]:
     )
 
 
+def is_readable(row: Dataset | Model, user: User) -> bool:
+    """The same of a row that is here already; the owner's own also when it is deleted."""
+    return row.user_id == user.id or (row.visibility == "shared" and row.deleted_at is None)
+
+
 def readable(session: Session, table: type[Shareable], row_id: str, user: User) -> Shareable:
     """The user's own row, or one that is shared. Raises NotFound."""
     row = session.scalar(select(table).where(table.id == row_id, may_read(table, user)))

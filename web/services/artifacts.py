@@ -70,7 +70,7 @@ def _thing(row: Model | Dataset | None, user: User) -> dict[str, Any] | None:
     """Of what another user made, the hash is told; the id only while it is shared."""
     if row is None:
         return None
-    known = row.user_id == user.id or (row.visibility == "shared" and row.deleted_at is None)
+    known = access.is_readable(row, user)
     return {
         "id": row.id if known else None,
         "sha256": row.sha256,

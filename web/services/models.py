@@ -42,6 +42,8 @@ def _card(session: Session, row: Model, user: User) -> dict[str, Any]:
     mine = row.user_id == user.id
     job = session.get(Job, row.job_id) if row.job_id else None
     dataset = session.get(Dataset, row.dataset_id) if row.dataset_id else None
+    # what somebody else shared and took back is known by its hash alone
+    known = mine and dataset is not None and access.is_readable(dataset, user)
     return {
         **model_shape(row, mine),
         "params": job.params if job and mine else None,
@@ -49,8 +51,8 @@ def _card(session: Session, row: Model, user: User) -> dict[str, Any]:
         "lineage": {
             "job": {"id": job.id} if job and mine else None,
             "dataset": {
-                "id": dataset.id if mine else None,
-                "name": dataset.name if mine else None,
+                "id": dataset.id if known else None,
+                "name": dataset.name if known else None,
                 "sha256": dataset.sha256,
             }
             if dataset

@@ -9,9 +9,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from shared import jobs, quotas, scheduling
-from shared.db import lock_rows
+from shared.db import clock, lock_rows
 from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
-from shared.models import Job, Quota, User, UserShare
+from shared.models import Invitation, Job, Quota, User, UserShare
 from web.requests_people import UserChange
 from web.services import accounts, audit
 from web.services.job_lists import Page
@@ -95,6 +95,8 @@ def change_user(studio: Studio, admin: User | None, user_id: str, change: UserCh
         if role_changed or not user.active:
             # whoever holds an older cookie or token holds what was true before
             accounts.end_sessions_and_tokens(session, user)
+        if user.role != "admin" or not user.active:
+            _take_invitations_back(session, user)
         if quota := asked.get("quota"):
             session.execute(update(Quota).where(Quota.user_id == user.id).values(**quota))
         if not user.active:
@@ -136,6 +138,15 @@ def _not_the_last(session: Session, user: User) -> User:
     if user.role == "admin" and user.active and not session.scalar(others):
         raise Conflict("This is the last administrator who can sign in; make another one first.")
     return user
+
+
+def _take_invitations_back(session: Session, user: User) -> None:
+    """Who is no administrator any more lets nobody in, himself least."""
+    session.execute(
+        update(Invitation)
+        .where(Invitation.created_by == user.id, Invitation.revoked_at.is_(None))
+        .values(revoked_at=clock(session))
+    )
 
 
 def _stop_running(session: Session, user: User) -> None:
