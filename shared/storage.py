@@ -11,7 +11,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +21,7 @@ from shared.errors import NotFound, StorageFull
 
 KEY = re.compile(r"[a-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
 CHUNK = 1 << 20
+SYNCED_AT_ONCE = 8
 NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
 
 
@@ -74,11 +77,12 @@ class LocalStorage:
     def settle(self, keys: Iterable[str]) -> None:
         """Makes what was put without `durable` so: each file, then each folder once. Raises StorageFull."""
         paths = [self.path_of(key) for key in keys]
+        folders = sorted({path.parent for path in paths})
         try:
-            for path in paths:
-                sync(path, os.O_RDONLY)
-            for folder in sorted({path.parent for path in paths}):
-                sync_folder(folder)
+            # side by side: the file system then waits for the disk once for several
+            with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+                list(pool.map(sync, paths, repeat(os.O_RDONLY)))
+                list(pool.map(sync_folder, folders))
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise StorageFull() from error

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.job_records import Lease
+from shared.models import Job, Result
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,3 +48,15 @@ class Commits:
                     log.warning("the database is still away: %s", error.orig)
             else:
                 raise Unavailable("The database did not come back in time.")
+
+
+def has_result(session: Session, lease: Lease) -> bool:
+    result = session.get(Result, lease.job_id)
+    return result is not None and result.fence == lease.fence
+
+
+def is_held(session: Session, lease: Lease) -> bool:
+    held = select(Job.id).where(
+        Job.id == lease.job_id, Job.fence == lease.fence, Job.state == "running"
+    )
+    return session.scalar(held) is not None

@@ -108,6 +108,7 @@ class Held:
     runs: Path  # the folder of this worker's runs
     phase: Phase = Phase.PREPARING
     since: float = 0.0  # monotonic
+    made: int = 0  # outputs that the runner has told of
     sent: bool = False  # the runner was told to start it
     heard: bool = False  # the runner has said something about it
     used: float = 0.0  # device-seconds since the last heartbeat
@@ -142,10 +143,11 @@ class Held:
 
     @property
     def items(self) -> int:
-        """How many outputs it asks of the device."""
+        """How many outputs it still asks of the device."""
         params = self.job.params if isinstance(self.job.params, dict) else {}
         count = params.get("count", 1)
-        return 0 if self.is_training else count if isinstance(count, int) else 1
+        count = count if isinstance(count, int) else 1
+        return 0 if self.is_training else max(1, count - self.made)
 
     @property
     def on_device(self) -> bool:

@@ -48,6 +48,7 @@ class Leases:
         self._next_beat = 0.0
         self._next_report = 0.0
         self._announcing = False
+        self.more = False  # generations probably wait for which there was no room
 
     def announce_soon(self) -> None:
         self._announcing = True
@@ -178,6 +179,8 @@ class Leases:
             with self._db.writing() as session:
                 fail_broken(session, offer.worker_id)
             return []
+        if lanes == GENERATION_LANES:
+            self.more = len(claimed) == limit
         if claimed:
             failpoint("after_claim")
         return claimed

@@ -24,10 +24,10 @@ from shared.failpoints import failpoint
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.log import job_id
-from shared.models import Checkpoint, Job, Result
+from shared.models import Checkpoint
 from shared.storage import CHUNK, LocalStorage
 from worker import link, together
-from worker.commits import Commits
+from worker.commits import Commits, has_result, is_held
 from worker.device_run import facts_of, output_names, remove_run, taken_output
 from worker.held import Held
 from worker.together import Finished
@@ -256,7 +256,11 @@ class Publisher:
 
     def _publish(self) -> None:
         """Everything that has finished, in one transaction; what cannot be written with the others ends alone."""
-        finished, self._finished = [one for one in self._finished if self._settled(one)], []
+        finished, self._finished = self._finished, []
+        try:
+            self._settle(finished)
+        except Exception:  # whose file it was is seen one by one
+            finished = [one for one in finished if self._settled(one)]
         written: list[Finished] = []
         leases = [one.held.lease for one in finished]
 
@@ -267,7 +271,7 @@ class Publisher:
         try:
             if finished:
                 self._commits.write(
-                    write, lambda session: any(_has_result(session, one) for one in leases)
+                    write, lambda session: any(has_result(session, one) for one in leases)
                 )
         except Exception:
             log.exception("not published together")
@@ -282,10 +286,13 @@ class Publisher:
             else:
                 self._end_alone(one)
 
+    def _settle(self, finished: list[Finished]) -> None:
+        self._storage.settle(file.location for one in finished for file in one.outcome.artifacts)
+
     def _settled(self, one: Finished) -> bool:
         """Its files are on the disk; if not, it has ended otherwise."""
         try:
-            self._storage.settle(artifact.location for artifact in one.outcome.artifacts)
+            self._settle([one])
         except Exception as error:
             self._not_stored(one.held, error)
             return False
@@ -344,7 +351,7 @@ class Publisher:
                 jobs.report(session, lease, last, most_log_bytes=self._settings.log_bytes)
             ending(session, held)
 
-        self._commits.write(write, lambda session: not _is_held(session, lease))
+        self._commits.write(write, lambda session: not is_held(session, lease))
 
     def _clean(self, held: Held) -> None:
         """Deletes what was stored and did not become visible, and the run's folders."""
@@ -367,19 +374,7 @@ class Publisher:
 
     def _is_published(self, lease: Lease) -> bool:
         with self._db.reading() as session:
-            return _has_result(session, lease)
-
-
-def _has_result(session: Session, lease: Lease) -> bool:
-    result = session.get(Result, lease.job_id)
-    return result is not None and result.fence == lease.fence
-
-
-def _is_held(session: Session, lease: Lease) -> bool:
-    held = select(Job.id).where(
-        Job.id == lease.job_id, Job.fence == lease.fence, Job.state == "running"
-    )
-    return session.scalar(held) is not None
+            return has_result(session, lease)
 
 
 def _let_go(session: Session, held: Held) -> object:

@@ -253,6 +253,9 @@ class Supervisor:
                 self._publisher.checkpoint(held, message)
             case link.Output():
                 self._publisher.output(held, message)
+                held.made += 1
+                if self._leases.more:
+                    self._look_soon()  # there is room again
             case link.Preview():
                 self._publisher.preview(held, message)
             case link.Done():
