@@ -12,6 +12,7 @@ NAMES = {
     "interactive": "a generation submitted during a training; the weights afterwards",
     "submits": "submit, status and 304 at 10 submits/s with 10,000 queued",
     "lm_shakespeare": "validation loss of transformer_lm on a text file",
+    "lstm": "validation loss of lstm on a text file; its steps against a plain nn.LSTM loop",
     "vae_digits": "a classifier's view of the conditional VAE's digits",
     "estimates": "durations predicted before the job runs, corrected by history",
     "batching": "generations of 16 users at once against the same one by one",

@@ -36,6 +36,11 @@ class Cache:
         shape = model.shape
         return int(8 * shape.n_layer * shape.n_embd * whole_chunks(shape.block_size))
 
+    @staticmethod
+    def chunk(_model: Any) -> int:
+        """How many tokens of a prompt are read in a step."""
+        return CHUNK
+
     def copy_row(self, row: int, source: Cache, source_row: int) -> None:
         self.keys[:, row] = source.keys[:, source_row]
         self.values[:, row] = source.values[:, source_row]

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+CHUNK = 64
+CHUNK_WEIGHTS = 2**28  # weights gone through in a chunk; about a tenth of a second
+
 
 class States:
     """States [layers, parts, rows, size], allocated once; an LSTM's have two parts, a GRU's one."""
@@ -33,6 +36,12 @@ class States:
     def row_bytes(model: Any) -> int:
         layers, parts, size = model.state_shape
         return int(4 * layers * parts * size)
+
+    @staticmethod
+    def chunk(model: Any) -> int:
+        """How many tokens of a prompt are read in a step: one after the other, so fewer of a large model."""
+        layers, _, size = model.state_shape
+        return max(1, min(CHUNK, CHUNK_WEIGHTS // (8 * layers * size**2)))
 
     def copy_row(self, row: int, source: States, source_row: int) -> None:
         self.values[:, :, row] = source.values[:, :, source_row]

@@ -20,7 +20,7 @@ from torch import Tensor
 from shared.errors import BadData
 from worker.family import Finished, Item, Preview
 from worker.nn.next_token import NextToken
-from worker.nn.past import CHUNK, Cache
+from worker.nn.past import Cache
 from worker.nn.states import States
 from worker.nn.steady import FEWEST_ROWS, agree, steady
 from worker.nn.tokens import GrowingText
@@ -77,6 +77,7 @@ class TextSampler:
     def __init__(self, model: Any, params: Any, memory: type[Memory] = Cache) -> None:
         self.model = steady(model)
         self.tokens, self.block_size = model.tokens, memory.reach(model)
+        self.chunk = memory.chunk(model)
         self.weight = model.embed.weight
         self.slots = max(FEWEST_ROWS, min(MOST_ROWS, MEMORY_BYTES // memory.row_bytes(model)))
         self.writing = Rows(memory(model, self.slots))
@@ -142,8 +143,8 @@ class TextSampler:
             self.reading.add(self.waiting.popleft())
         rows = self.reading.rows
         if any(row.unread for row in rows):
-            chunks = [row.window[row.read : row.read + min(CHUNK, row.unread)] for row in rows]
-            self._extend(self.reading.memory, chunks, [row.read for row in rows], CHUNK)
+            chunks = [row.window[row.read : row.read + min(self.chunk, row.unread)] for row in rows]
+            self._extend(self.reading.memory, chunks, [row.read for row in rows], self.chunk)
             for row, chunk in zip(rows, chunks, strict=True):
                 row.read += len(chunk)
         for place in reversed(range(len(rows))):
@@ -248,7 +249,7 @@ class TextSampler:
     def _probe(self, indices: Sequence[int]) -> Tensor:
         """Logits after made-up prompts, one for each index, read and continued together."""
         for n in indices:
-            length = 2 + 37 * n % min(self.block_size - 1, 2 * CHUNK)
+            length = 2 + 37 * n % min(self.block_size - 1, 2 * self.chunk)
             window = [(31 * n + 17 * at + at * at) % self.tokens.size for at in range(length)]
             self.waiting.append(Row(n, None, 0, window, set(), GrowingText([]), length))
         while self.waiting or self.reading.rows:

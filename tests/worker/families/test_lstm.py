@@ -322,6 +322,17 @@ def test_a_prompt_is_read_to_its_beginning_however_long_a_chunk_a_step():
     assert steps == 999 // 64 and done[0].metrics["prompt_tokens"] == 1000
 
 
+def test_a_large_model_reads_shorter_chunks_and_writes_the_same(monkeypatch):
+    model = untrained("lstm")
+    wanted = [GenerateParams(prompt="once upon a time " * 5, max_new_tokens=30)] * 3
+    usual = texts(model, wanted)
+    for weights, chunk in ((3 * 8 * 2 * 48**2, 3), (0, 1)):
+        monkeypatch.setattr("worker.nn.states.CHUNK_WEIGHTS", weights)
+        with torch.inference_mode():
+            assert Sampler(model, wanted[0]).chunk == chunk
+        assert texts(model, wanted) == usual
+
+
 def test_numbers_that_are_not_finite_end_one_text_only():
     model = untrained("lstm")
     model.embed.weight[model.tokens.encode("z")[0]] = torch.nan
