@@ -1,16 +1,32 @@
 """A small typed client of Atelier's HTTP API.
 
     with Client("http://127.0.0.1:8000", token) as atelier:
-        data = atelier.datasets.wait(atelier.datasets.add(sample="digits")["id"])
-        job = atelier.jobs.submit("train", family="vae", dataset_id=data["id"])
-        job = atelier.jobs.wait(job["id"])
+        data = atelier.datasets.add(sample="digits").wait()
+        job = atelier.jobs.submit("train", {"steps": 500}, family="vae", dataset_id=data.id).wait()
+        for artifact in atelier.generate(job.result["model_id"], count=4):
+            artifact.save("pictures/")
 
-Every object is the dict that the API answers with; see its documentation for the fields.
+Every object is the dict that the API answers with, and its fields are attributes, too.
 """
 
 from __future__ import annotations
 
+from atelier_client.artifacts import Artifact
 from atelier_client.client import Client
-from atelier_client.errors import ApiError, BrokenDownload, ClientError, Unreachable
+from atelier_client.datasets import Dataset
+from atelier_client.errors import ApiError, BrokenDownload, ClientError, JobFailed, Unreachable
+from atelier_client.jobs import Job
+from atelier_client.models import Model
 
-__all__ = ["ApiError", "BrokenDownload", "Client", "ClientError", "Unreachable"]
+__all__ = [
+    "ApiError",
+    "Artifact",
+    "BrokenDownload",
+    "Client",
+    "ClientError",
+    "Dataset",
+    "Job",
+    "JobFailed",
+    "Model",
+    "Unreachable",
+]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import httpx
 
-from atelier_client.artifacts import Artifacts
+from atelier_client.artifacts import Artifact, Artifacts
 from atelier_client.connection import Connection, Object
 from atelier_client.datasets import Datasets
-from atelier_client.jobs import Jobs
+from atelier_client.errors import ClientError
+from atelier_client.jobs import Job, Jobs
+from atelier_client.models import Families, Model, Models
 
 PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 30.0
 
 
 class Client:
@@ -23,9 +29,10 @@ class Client:
         token: str = "",
         *,
         patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._connection = Connection(url, token, patience, transport)
+        self._connection = Connection(url, token, patience, transport, timeout)
         self.datasets = Datasets(self._connection)
         self.jobs = Jobs(self._connection)
         self.artifacts = Artifacts(self._connection)
@@ -34,6 +41,49 @@ class Client:
 
     def me(self) -> Object:
         return self._connection.get("/me")
+
+    def first(self, path: str, count: int) -> list[Object]:
+        """The first page of a list, like /jobs."""
+        return self._connection.get(path, limit=count)["items"]  # type: ignore[no-any-return]
+
+    def queue(self) -> Object:
+        return self._connection.get("/queue")
+
+    def storage(self) -> Object:
+        """For administrators: what lies on the disk, and what sweeps have freed."""
+        return self._connection.get("/storage")
+
+    def sweep(self, *, timeout: float = 600.0) -> Object:
+        """For administrators: sweeps now; returns what that freed."""
+        ordered = self._connection.ask("POST", "/storage/sweep").json()
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            done = {sweep["id"]: sweep for sweep in self.storage()["sweeps"]}
+            if ordered["id"] in done:
+                return done[ordered["id"]]  # type: ignore[no-any-return]
+            time.sleep(0.5)
+        raise ClientError("the sweep has not been made; is a cpu worker running?")
+
+    def generate(
+        self,
+        model: str | Model,
+        *,
+        count: int = 1,
+        seed: int | None = None,
+        name: str | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+        timeout: float | None = None,
+        **params: Any,
+    ) -> list[Artifact]:
+        """Generates `count` outputs, waits for them and returns them, index 0 first. Raises JobFailed.
+
+        `params` are the model's: prompt, class_label, temperature, …
+        """
+        model_id = model if isinstance(model, str) else model["id"]
+        job = self.jobs.submit(
+            "generate", {"count": count, **params}, model_id=model_id, seed=seed, name=name
+        )
+        return job.wait(on_progress, timeout=timeout).result_or_raise().artifacts
 
     def close(self) -> None:
         self._connection.http.close()
@@ -48,35 +98,3 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class Models:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def get(self, model_id: str) -> Object:
-        return self._connection.get(f"/models/{model_id}")
-
-    def list(self) -> list[Object]:
-        return list(self._connection.pages("/models"))
-
-    def change(self, model_id: str, *, name: str) -> Object:
-        answer = self._connection.ask("PATCH", f"/models/{model_id}", json={"name": name})
-        return answer.json()  # type: ignore[no-any-return]
-
-    def delete(self, model_id: str, *, force: bool = False) -> None:
-        params = {"force": "1"} if force else {}
-        self._connection.ask("DELETE", f"/models/{model_id}", params=params)
-
-
-class Families:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def list(self) -> list[Object]:
-        items: list[Object] = self._connection.get("/families")["items"]
-        return items
-
-    def get(self, name: str) -> Object | None:
-        """The family of this name, or None."""
-        return next((family for family in self.list() if family["name"] == name), None)

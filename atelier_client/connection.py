@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +10,23 @@ from typing import Any
 
 import httpx
 
-from atelier_client.errors import Unreachable, raise_for
+from atelier_client.errors import ApiError, Unreachable, raise_for
 
 Object = dict[str, Any]
 
 API = "/api/v1"
+FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
 
 
 class Connection:
     def __init__(
-        self, url: str, token: str, patience: float, transport: httpx.BaseTransport | None
+        self,
+        url: str,
+        token: str,
+        patience: float,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 30.0,
     ) -> None:
         # how long a call that may be repeated is repeated while the server cannot be reached
         self.patience = patience
@@ -27,7 +34,7 @@ class Connection:
         self.http = httpx.Client(
             base_url=self.url + API,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(30, connect=5),
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             transport=transport,
         )
 
@@ -37,16 +44,39 @@ class Connection:
     def ask(self, method: str, path: str, *, repeat: bool = True, **options: Any) -> httpx.Response:
         """One call; `repeat` says that doing it twice is doing it once."""
         deadline = time.monotonic() + (self.patience if repeat else 0)
-        pause = 0.2
+        pause = FIRST_PAUSE
         while True:
             try:
                 return self._ask_once(method, path, **options)
-            except Unreachable as error:
-                wait = min(error.retry_after or pause, LONGEST_PAUSE)
+            except (Unreachable, ApiError) as error:
+                if isinstance(error, ApiError) and error.retry_after is None:
+                    raise
+                # the server knows best; otherwise longer each time, and not all callers in one moment
+                wait = error.retry_after or pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 if time.monotonic() + wait > deadline:
                     raise
                 time.sleep(wait)
-                pause *= 2
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def delete(self, path: str, force: bool = False) -> None:
+        """Gone is gone: when the answer to a first call was lost, the second one finds nothing."""
+        deadline = time.monotonic() + self.patience
+        params = {"force": "1"} if force else {}
+        lost = False
+        while True:
+            try:
+                self.ask("DELETE", path, params=params, repeat=False)
+                return
+            except ApiError as error:
+                if lost and error.status == 404:
+                    return
+                raise
+            except Unreachable as error:
+                lost = True
+                wait = error.retry_after or FIRST_PAUSE
+                if time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(wait)
 
     def _ask_once(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,12 +18,34 @@ import httpx
 
 from atelier_client.connection import Connection, Object
 from atelier_client.errors import ApiError, ClientError, Unreachable
+from atelier_client.records import Record
+from atelier_client.sending import counted
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PIECE_TYPE = "application/offset+octet-stream"
 PIECE_BYTES = 16 << 20
 MOST_FAILURES = 5  # of one piece
 UPLOAD_TIMEOUT = httpx.Timeout(600, connect=5)
+
+
+class Dataset(Record):
+    """A dataset as it was when it was last looked at. Its number of items is `dataset["items"]`."""
+
+    def __init__(self, answer: Object, datasets: Datasets) -> None:
+        super().__init__(answer)
+        self.__dict__["_datasets"] = datasets
+
+    def wait(self, *, timeout: float | None = None) -> Dataset:
+        """Until it is `ready` or `refused`."""
+        self._become(self._datasets.wait(self["id"], timeout=timeout))
+        return self
+
+    def share(self, shared: bool = True) -> Dataset:
+        self._become(self._datasets.share(self["id"], shared))
+        return self
+
+    def delete(self, *, force: bool = False) -> None:
+        self._datasets.delete(self["id"], force=force)
 
 
 class Datasets:
@@ -36,25 +59,30 @@ class Datasets:
         sample: str | None = None,
         name: str | None = None,
         kind: str | None = None,
-    ) -> Object:
-        """Files, folders (sent as one zip, so that folder names become labels), or a built-in sample."""
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Dataset:
+        """Files, folders (sent as one zip, so that folder names become labels), or a built-in sample.
+
+        `on_progress` is told (bytes sent, bytes in all).
+        """
         if bool(paths) == bool(sample):
             raise ValueError("give either paths or sample")
         if sample:
             body = {"sample": sample} | ({"name": name} if name else {})
             answer = self._connection.ask("POST", "/datasets", json=body, repeat=False)
-            return answer.json()  # type: ignore[no-any-return]
+            return Dataset(answer.json(), self)
         fields = {"name": name or Path(paths[0]).name} | ({"kind": kind} if kind else {})
         with ExitStack() as stack:
-            files = [("file", _part(Path(path), stack)) for path in paths]
+            parts = [_part(Path(path), stack) for path in paths]
+            files = [("file", part) for part in counted(parts, on_progress)]
             answer = self._connection.ask(
                 "POST", "/datasets", data=fields, files=files, repeat=False, timeout=UPLOAD_TIMEOUT
             )
-        return answer.json()  # type: ignore[no-any-return]
+        return Dataset(answer.json(), self)
 
     def add_resumable(
         self, paths: Sequence[str | Path], *, name: str | None = None, **fields: Any
-    ) -> Object:
+    ) -> Dataset:
         """The same for big files: they come piece by piece, and go on after any interruption."""
         ids = []
         with ExitStack() as stack:
@@ -62,32 +90,43 @@ class Datasets:
                 filename, file, _ = _part(Path(path), stack)
                 ids.append(send_file(self._connection, file, filename))
         body = {"uploads": ids, "name": name or Path(paths[0]).name, **fields}
-        return self._connection.ask("POST", "/datasets", json=body, repeat=False).json()  # type: ignore[no-any-return]
+        answer = self._connection.ask("POST", "/datasets", json=body, repeat=False)
+        return Dataset(answer.json(), self)
 
     def preview(self, dataset_id: str) -> Object:
         return self._connection.get(f"/datasets/{dataset_id}/preview")
 
-    def accept(self, dataset_id: str) -> Object:
+    def accept(self, dataset_id: str) -> Dataset:
         """A refused dataset without its bad files."""
         path = f"/datasets/{dataset_id}/accept"
-        return self._connection.ask("POST", path, repeat=False).json()  # type: ignore[no-any-return]
+        return Dataset(self._connection.ask("POST", path, repeat=False).json(), self)
 
-    def get(self, dataset_id: str) -> Object:
-        return self._connection.get(f"/datasets/{dataset_id}")
+    def get(self, dataset_id: str) -> Dataset:
+        return Dataset(self._connection.get(f"/datasets/{dataset_id}"), self)
 
-    def list(self) -> list[Object]:
-        return list(self._connection.pages("/datasets"))
+    def list(self) -> list[Dataset]:
+        return [Dataset(item, self) for item in self._connection.pages("/datasets")]
 
-    def items(self, dataset_id: str) -> builtins.list[Object]:
-        return list(self._connection.pages(f"/datasets/{dataset_id}/items"))
+    def change(self, dataset_id: str, **fields: Any) -> Dataset:
+        """`name`, `visibility`."""
+        answer = self._connection.ask("PATCH", f"/datasets/{dataset_id}", json=fields)
+        return Dataset(answer.json(), self)
+
+    def share(self, dataset_id: str, shared: bool = True) -> Dataset:
+        return self.change(dataset_id, visibility="shared" if shared else "private")
+
+    def items(self, dataset_id: str, *, limit: int | None = None) -> builtins.list[Object]:
+        size = min(limit or 200, 200)
+        found = self._connection.pages(f"/datasets/{dataset_id}/items", limit=size)
+        return builtins.list(islice(found, limit))
 
     def wait(
         self,
         dataset_id: str,
         *,
         timeout: float | None = None,
-        on_progress: Callable[[Object], None] | None = None,
-    ) -> Object:
+        on_progress: Callable[[Dataset], None] | None = None,
+    ) -> Dataset:
         """Returns the dataset once it is `ready` or `refused`."""
         started = time.monotonic()
         pause = 0.1
@@ -103,8 +142,7 @@ class Datasets:
             pause = min(pause * 1.5, 2.0)
 
     def delete(self, dataset_id: str, *, force: bool = False) -> None:
-        params = {"force": "1"} if force else {}
-        self._connection.ask("DELETE", f"/datasets/{dataset_id}", params=params)
+        self._connection.delete(f"/datasets/{dataset_id}", force)
 
 
 def send_file(

@@ -67,7 +67,9 @@ class Demo:
         """A worker announces its families some seconds after the server is ready."""
         deadline = time.monotonic() + FAMILIES_SECONDS
         while time.monotonic() < deadline:
-            found = {family["name"]: family for family in self.client.families.list()}
+            found: dict[str, Object] = {
+                family["name"]: family for family in self.client.families.list()
+            }
             if all(name in found and found[name]["online"] for name in names):
                 return found
             time.sleep(0.3)

@@ -23,6 +23,16 @@ class BrokenDownload(ClientError):
     """The bytes that came are not those that the server described."""
 
 
+class JobFailed(ClientError):
+    """A job whose result was asked for has failed or was cancelled; `job` is the job."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        error = job.get("error") or {}
+        why = f": {error['message']} ({error['code']})" if error else ""
+        super().__init__(f"job {job['id']} has {job['state']}{why}")
+        self.job = job
+
+
 class ApiError(ClientError):
     """The server refused; `errors` names the fields: [{"pointer": "/params/steps", "message": …}]."""
 
@@ -33,6 +43,8 @@ class ApiError(ClientError):
         self.detail = detail
         self.body = body
         self.errors: list[dict[str, str]] = body.get("errors") or []
+        # for 429: when it may be tried again
+        self.retry_after: float | None = None
 
     def __str__(self) -> str:
         fields = "".join(f"\n  {e.get('pointer', '')}: {e.get('message', '')}" for e in self.errors)
@@ -49,7 +61,10 @@ def raise_for(response: httpx.Response) -> None:
     if response.status_code in (502, 503, 504):
         raise Unreachable(detail, _seconds(response.headers.get("Retry-After")))
     code = str(body.get("code") or f"http_{response.status_code}")
-    raise ApiError(response.status_code, code, detail, body)
+    refused = ApiError(response.status_code, code, detail, body)
+    if response.status_code == 429:
+        refused.retry_after = _seconds(response.headers.get("Retry-After"))
+    raise refused
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:

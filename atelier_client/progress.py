@@ -11,9 +11,10 @@ WIDTH = 28
 
 
 class ProgressLine:
-    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+    def __init__(self, label: str, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self.label = label
         self.stream = stream or sys.stderr
+        self.quiet = quiet
         self.live = self.stream.isatty()
         self._shown = ""
         self._milestone = ("", -1)
@@ -40,12 +41,20 @@ class ProgressLine:
         text = f"{dataset.get('items') or 0} items" if known else dataset["state"]
         self.show(1.0 if known else None, text, dataset["state"])
 
+    def sent(self, done: int, total: int) -> None:
+        """For uploads and downloads."""
+        self.show(done / total if total else None, f"{done:,} of {total:,} bytes")
+
+    def say(self, text: str) -> None:
+        """Lines of their own above the progress."""
+        self._write(f"\r\x1b[K{text}\n" if self.live else f"{text}\n")
+
     def end(self) -> None:
         if self.live:
             self._write("\n")
 
     def _write(self, text: str) -> None:
-        if text != self._shown:
+        if text != self._shown and not self.quiet:
             self._shown = text
             self.stream.write(text)
             self.stream.flush()

@@ -9,8 +9,9 @@ import click
 
 from shared.config import Settings, read_settings
 from shared.log import set_up_logging
+from web import cli_server
 from web.cli_datasets import artifact, dataset
-from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json
+from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json, examples
 from web.cli_jobs import job
 from web.cli_models import family, model
 from web.cli_people import user
@@ -33,7 +34,7 @@ def main(url: str, token: str | None) -> None:
     """Train generative models and generate with them, on GPUs that a group shares."""
 
 
-@main.command()
+@main.command(epilog=examples("atelier up", "atelier up --port 8080 --data /srv/atelier"))
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
 @data_option
@@ -58,7 +59,7 @@ def db() -> None:
     """The database of this installation."""
 
 
-@db.command("upgrade")
+@db.command("upgrade", epilog=examples("atelier db upgrade --data /srv/atelier"))
 @data_option
 def db_upgrade(data: Path | None) -> None:
     """Bring an empty or older database up to date."""
@@ -69,7 +70,7 @@ def db_upgrade(data: Path | None) -> None:
     click.echo(f"up to date: {_without_password(settings.database)}")
 
 
-@db.command("status")
+@db.command("status", epilog=examples("atelier db status"))
 @data_option
 def db_status(data: Path | None) -> None:
     """Print empty, older, current or newer."""
@@ -78,7 +79,7 @@ def db_status(data: Path | None) -> None:
     click.echo(migrations.status(read_settings(data=data).database))
 
 
-@main.command()
+@main.command(epilog=examples("atelier config", "atelier config --json"))
 @data_option
 @as_json
 def config(data: Path | None, as_json: bool) -> None:
@@ -109,6 +110,7 @@ def _without_password(url: str) -> str:
 
 for group in (user, dataset, job, artifact, model, family):
     main.add_command(group)
+cli_server.add_to(main)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from shared.config import Settings, read_settings
-from web.cli_frame import Commands
+from web.cli_frame import Commands, examples
 
 data_option = click.option(
     "--data",
@@ -21,7 +21,7 @@ def user() -> None:
     """Accounts of this installation."""
 
 
-@user.command("create")
+@user.command("create", epilog=examples("atelier user create ann --admin"))
 @click.argument("name")
 @click.option("--admin", is_flag=True, help="May manage accounts and see everything.")
 @data_option
@@ -41,7 +41,7 @@ def create(name: str, admin: bool, data: Path | None) -> None:
     click.echo(token["token"])
 
 
-@user.command("passwd")
+@user.command("passwd", epilog=examples("atelier user passwd ann"))
 @click.argument("name")
 @data_option
 def passwd(name: str, data: Path | None) -> None:

@@ -16,6 +16,7 @@ NAMES = {
     "vae_digits": "a classifier's view of the conditional VAE's digits",
     "estimates": "durations predicted before the job runs, corrected by history",
     "batching": "generations of 16 users at once against the same one by one",
+    "scrape": "/metrics with 100,000 jobs",
     "footprint": "readiness, memory of web",
 }
 
