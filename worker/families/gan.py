@@ -154,7 +154,7 @@ class Looking(nn.Module):
 
 def conv_viewer(channels, sizes, base):  # (B, C, H, W) -> (B, features)
     widths = level_widths(base, sizes)
-    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1), Looking(widths[0])]
+    layers = [nn.Conv2d(channels, widths[0], 3, padding=1), Looking(widths[0])]
     for a, b in pairwise(widths):
         layers += [nn.Conv2d(a, b, 3, 2, padding=1), Looking(b)]
     return nn.Sequential(*layers, nn.Flatten()), widths[-1] * math.prod(sizes[-1])
@@ -162,7 +162,7 @@ def conv_viewer(channels, sizes, base):  # (B, C, H, W) -> (B, features)
 
 def mlp_painter(channels, sizes, base, code_width):
     """Ever wider layers from the code to all pixels at once: 256, 512, 1024 with a base of 32."""
-    layers: list[nn.Module] = []
+    layers = []
     for a, b in pairwise((code_width, 8 * base, 16 * base, 32 * base)):
         layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.LeakyReLU(0.2)]
     shape = (channels, *sizes[0])
@@ -253,7 +253,7 @@ def train(params: TrainParams, data, run):
 
 def judge_step(model, judge, optimizer, batch, params, run):
     """The judge learns to tell the batch from pictures drawn for it, class by class."""
-    sums: dict[str, Any] = {}
+    sums = {}
     for part, share in run.parts(batch):
         x, labels = real_pictures(part, params)
         with torch.no_grad():
@@ -280,7 +280,7 @@ def judge_step(model, judge, optimizer, batch, params, run):
 
 def painter_step(model, judge, optimizer, batch, params, run):
     """The generator learns to look as real to the judge as the batch does."""
-    sums: dict[str, Any] = {}
+    sums = {}
     judge.requires_grad_(False)
     for part, share in run.parts(batch):
         x, labels = real_pictures(part, params)
@@ -386,7 +386,7 @@ FAMILY = Family(
     ),
     train_cost={
         "flops": "17 * steps * batch_size * " + FORWARD.format(*SIDES, "channels"),
-        "bytes": "2 ** 26 + 60000 * base_channels ** 2 + 600 * batch_size * base_channels"
+        "bytes": "2 ** 26 + 90000 * base_channels ** 2 + 600 * batch_size * base_channels"
         " * {} * {}".format(*SIDES),
     },
     generate_cost={

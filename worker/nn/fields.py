@@ -24,5 +24,5 @@ def picture(title, description) -> Any:
 def sheet() -> Any:
     """Whether the runner adds all pictures of a request on one sheet (worker/grid.py)."""
     text = "Also put all on one sheet, or in one strip when they lead from one to another."
-    extra = {"x-advanced": True}
+    extra: dict[str, Any] = {"x-advanced": True}
     return Field(False, title="Sheet", description=text, json_schema_extra=extra)
