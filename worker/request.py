@@ -10,6 +10,7 @@ from typing import Any
 from worker import link
 from worker.failures import plain
 from worker.family import Finished, Item, Preview
+from worker.grid import grid_of
 from worker.labels import label_of, labelled
 from worker.model_cache import schema_in
 from worker.seeds import derive_seed
@@ -38,7 +39,9 @@ class Request:
         self.alone = start.no_batch  # never shares a sampler
         self._out = Path(start.folder)
         self._out.mkdir(parents=True, exist_ok=True)
-        self._plain_params = self.params.model_dump(mode="json")
+        self._grid = grid_of(self.params)
+        # a sheet of them changes none of the pictures, so neither their labels
+        self._plain_params = self.params.model_dump(mode="json", exclude={"grid"})
         self._inputs = {name: Path(path) for name, path in start.inputs.items()}
         self._began = time.monotonic()
         self._due = 0.0
@@ -62,6 +65,26 @@ class Request:
 
     def give(self, index: int, made: Finished) -> None:
         """Writes and tells one finished item; after the last one the job is done."""
+        if self._grid is not None:
+            self._grid.paste(index, made.data)
+        metrics = numbers(made.metrics)
+        for metric, value in metrics.items():
+            self._sums[metric] = self._sums.get(metric, 0.0) + (value or 0.0)
+        self.finished += 1
+        name = f"{index:04d}.{made.suffix}"
+        seed = derive_seed(self.start.seed, index)
+        self._output("output", index, name, made.data, made.media_type, seed=seed, metrics=metrics)
+        if self.finished < self.count:
+            return
+        if self._grid is not None:
+            grid = self._grid
+            self._output("grid", self.count, grid.name, grid.png(), grid.media_type)
+        self._done()
+
+    def _output(
+        self, role: str, index: int, name: str, data: bytes, media_type: str, **more: Any
+    ) -> None:
+        """Labels a file, writes and tells it. What is not an item of its own has the job's seed."""
         assert self.start.model is not None
         configure = self.station.configure
         made_from = {
@@ -71,28 +94,19 @@ class Request:
             "index": index,
         }
         label = label_of(producer=configure.producer, service=configure.label_service, **made_from)
-        name = f"{index:04d}.{made.suffix}"
-        data = labelled(made.data, made.media_type, label, made_from)
-        (self._out / name).write_bytes(data)
-        metrics = numbers(made.metrics)
-        for metric, value in metrics.items():
-            self._sums[metric] = self._sums.get(metric, 0.0) + (value or 0.0)
-        self.finished += 1
+        (self._out / name).write_bytes(labelled(data, media_type, label, made_from))
         self.station.tell(
             link.Output(
                 job=self.job,
                 index=index,
-                role="output",
+                role=role,
                 name=name,
                 file=name,
-                media_type=made.media_type,
-                seed=derive_seed(self.start.seed, index),
-                metrics=metrics,
+                media_type=media_type,
                 label=label,
+                **({"seed": self.start.seed} | more),
             )
         )
-        if self.finished == self.count:
-            self._done()
 
     @property
     def is_done(self) -> bool:

@@ -17,6 +17,7 @@ NAMES = {
     "estimates": "durations predicted before the job runs, corrected by history",
     "batching": "generations of 16 users at once against the same one by one",
     "scrape": "/metrics with 100,000 jobs",
+    "gan_digits": "the same judge's view of the conditional GAN's digits, and how varied they are",
     "footprint": "readiness, memory of web",
 }
 

@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,43 +35,48 @@ BAR = 0.9
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    return bench(vae, __doc__ or "")
+
+
+def bench(family: Any, about: str) -> int:
+    """Of a family of pictures by class."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--params", type=json.loads, default={}, help="JSON over the example")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    params = vae.TrainParams(**{**vae.FAMILY.train_example, **arguments.params})
-    model, seconds, last = trained(params, arguments.seed)
+    params = family.TrainParams(**{**family.FAMILY.train_example, **arguments.params})
+    model, seconds, last = trained(family, params, arguments.seed)
     print(f"trained {params.steps} steps in {seconds:.0f} s; {said(last)}")
     started = time.perf_counter()
-    drawn = {label: samples(model, label) for label in model.config["labels"]}
+    drawn = {label: samples(family, model, label) for label in model.config["labels"]}
     print(f"drew {SAMPLES} of each class in {time.perf_counter() - started:.1f} s")
     return judged(drawn)
 
 
-def trained(params, seed: int):
+def trained(family: Any, params: Any, seed: int):
     """(the model that the platform would keep, seconds, last metrics)."""
     with tempfile.TemporaryDirectory() as folder:
         files = ((item.data, item.name.partition("/")[0]) for item in digits())
         data = pictures(Path(folder) / "data", files)
         run, last = Run(seed=seed), {}
         started = time.perf_counter()
-        for metrics in vae.train(params, data, run):
+        for metrics in family.train(params, data, run):
             last = metrics or last
         seconds = time.perf_counter() - started
         # by way of the folder, as a generation would get it
         made = Path(folder) / "model"
         made.mkdir()
-        vae.save(run.result, made)
-        return vae.load(made, "cpu"), seconds, last
+        family.save(run.result, made)
+        return family.load(made, "cpu"), seconds, last
 
 
 @torch.inference_mode()
-def samples(model, label: str) -> np.ndarray:
+def samples(family: Any, model: Any, label: str) -> np.ndarray:
     """(SAMPLES, 64): what the PNGs say, in the digits' own scale of 0 to 16."""
-    params = vae.GenerateParams(count=SAMPLES, class_label=label)
-    sampler = vae.Sampler(model, params)
+    params = family.GenerateParams(count=SAMPLES, class_label=label)
+    sampler = family.Sampler(model, params)
     waiting = [Item(params, derive_seed(label, n), n, SAMPLES) for n in range(SAMPLES)]
     made: list[bytes] = []
     while len(made) < SAMPLES:
@@ -107,7 +113,7 @@ def spread(rows: np.ndarray) -> float:
 
 
 def said(metrics: dict) -> str:
-    return ", ".join(f"{name} {float(value):.2f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
 
 
 if __name__ == "__main__":

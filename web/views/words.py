@@ -253,7 +253,7 @@ def waiting_words(job: Mapping[str, Any]) -> str:
 def result_words(job: Mapping[str, Any]) -> str:
     """What came out, in a few words."""
     result = job.get("result") or {}
-    artifacts = [a for a in result.get("artifacts", ()) if a.get("role") != "preview"]
+    artifacts = [a for a in result.get("artifacts", ()) if a.get("role") not in ("preview", "grid")]
     parts = ["a model"] if result.get("model_id") and job["kind"] == "train" else []
     if artifacts:
         parts.append(f"{len(artifacts):,} result{'' if len(artifacts) == 1 else 's'}")

@@ -11,7 +11,6 @@ where samples look torn, lower it where reconstructions look blurred; watch how 
 from __future__ import annotations
 
 import copy
-import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from shared.errors import BadData
@@ -27,15 +25,17 @@ from shared.params import Field, Params
 from worker.family import Family
 from worker.nn.augment import augmented
 from worker.nn.draws import normals
-from worker.nn.fields import number, patience, picture
+from worker.nn.fields import number, patience, picture, sheet
+from worker.nn.great_circle import blend
+from worker.nn.hub_folder import load_folder, save_folder
+from worker.nn.levels import level_sizes, level_widths
 from worker.nn.picture_sampler import PictureSampler, chosen_label
+from worker.nn.picture_size import SIDES, SIZE_RULES, image_size, picture_shape
 from worker.nn.schedule import warm_cosine
 
 
 class TrainParams(Params):
-    image_size: int = number(
-        0, 0, 128, "Image size", "Side of the square pictures, from 8; 0: as the data.", unit="px"
-    )
+    image_size: int = image_size()
     latent_dim: int = number(16, 1, 512, "Latent size", "How many numbers describe a picture.")
     base_channels: int = number(
         32, 8, 256, "Base channels", "Width at full size; up to four times as wide further down."
@@ -88,18 +88,10 @@ class GenerateParams(Params):
     )
     image_a: str = picture("Picture", "Picture to rebuild, or to start from.")
     image_b: str = picture("Second picture", "Picture to arrive at.")
+    grid: bool = sheet()
 
 
 # The network
-
-
-def level_sizes(height, width):
-    """Sizes from full resolution down to at most 4 x 4; each is half the one before, rounded up."""
-    sizes = [(height, width)]
-    while max(sizes[-1]) > 4:
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
-    return sizes
 
 
 class Block(nn.Module):
@@ -166,7 +158,7 @@ class VAE(nn.Module):
         self.config |= {"latent_dim": latent_dim, "base_channels": base_channels}
         self.config["likelihood"] = likelihood
         sizes = level_sizes(height, width)
-        widths = [base_channels * min(2**level, 4) for level in range(len(sizes))]
+        widths = level_widths(base_channels, sizes)
         # the last row stands for "no label": unlabelled data, and pictures whose class is not known
         self.classes = nn.Embedding(len(labels) + 1, 2 * base_channels)
         self.encoder = Encoder(channels, sizes, widths, latent_dim, 2 * base_channels)
@@ -239,12 +231,6 @@ def train(params: TrainParams, data, run):
         yield metrics
 
 
-def picture_shape(params, facts):
-    """(channels, height, width); the size of the data where none is asked for."""
-    side = params.image_size
-    return facts["channels"], side or facts["height_max"], side or facts["width_max"]
-
-
 def no_label(model, x):
     return torch.full((len(x),), len(model.config["labels"]), device=x.device)
 
@@ -307,47 +293,19 @@ def code_of(item, codes, noise):  # -> (1, Z)
     return mean + (logvar / 2).exp() * noise if item.index else mean
 
 
-def blend(a, b, share):
-    """Along the great circle (slerp): codes in between stay as likely as the ends."""
-    angle = torch.acos(F.cosine_similarity(a, b).clamp(-1, 1))
-    if angle < 1e-3 or angle > math.pi - 1e-3:
-        return torch.lerp(a, b, share)
-    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
-
-
 # On disk: the layout of huggingface_hub's PyTorchModelHubMixin
 
-CARD = """---
-library_name: pytorch
-tags: [vae, image-generation]
----
-A variational autoencoder for {width} x {height} pictures. With the Python package `atelier`:
-
-```python
-import huggingface_hub, torch
-from worker.families.vae import VAE
-
-class Model(VAE, huggingface_hub.PyTorchModelHubMixin): ...
-
-model = Model.from_pretrained("folder with this file")
+USE = """\
 label = torch.tensor([0])  # a place in "labels" of config.json; one past the last means unknown
-picture = model.decode(torch.randn(1, {latent_dim}), label).sigmoid()  # (1, {channels}, {height}, {width})
-```
-"""
+picture = model.decode(torch.randn(1, {latent_dim}), label).sigmoid()  # (1, {channels}, {height}, {width})"""
 
 
 def save(model: VAE, folder: Path) -> None:
-    config = json.dumps(model.config, indent=2, sort_keys=True)
-    (folder / "config.json").write_text(config + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(CARD.format(**model.config), encoding="utf-8")
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_folder(model, folder, title="A variational autoencoder", use=USE)
 
 
 def load(folder: Path, device) -> VAE:
-    model = VAE(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.to(device).eval()
+    return load_folder(VAE, folder, device)
 
 
 def describe(model: VAE) -> dict[str, Any]:
@@ -359,11 +317,7 @@ def describe(model: VAE) -> dict[str, Any]:
 
 
 # Multiplications and additions of one forward pass: levels cost about the same down to the third
-SIDES = "(image_size if image_size else height_max)", "(image_size if image_size else width_max)"
 FORWARD = "18 * {0} * {1} * base_channels ** 2 * (4 + 8 * min(2, log2(max({0}, {1}) / 4)))"
-ONE_SIZE = "height_min == height_max and width_min == width_max"
-IN_RANGE = "min(height_min, width_min) >= 8 and max(height_max, width_max) <= 128"
-SIZE_NEEDED = "must be chosen: the pictures differ in size or are not of 8 to 128 pixels"
 
 FAMILY = Family(
     name="vae",
@@ -378,8 +332,7 @@ FAMILY = Family(
     generate_example={"mode": "sample", "count": 8},
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
-        ("image_size == 0 or image_size >= 8", "image_size", "must be 0, or at least 8"),
-        (f"image_size > 0 or ({ONE_SIZE} and {IN_RANGE})", "image_size", SIZE_NEEDED),
+        *SIZE_RULES,
         ("base_channels % 8 == 0", "base_channels", "must be a multiple of 8"),
     ),
     generate_rules=(

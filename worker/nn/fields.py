@@ -26,3 +26,10 @@ def picture(title, description) -> Any:
     """The id of a picture (an artifact, or an item of a dataset); empty unless one is given."""
     extra: dict[str, Any] = {"x-ref": "image"}
     return Field("", max_length=64, title=title, description=description, json_schema_extra=extra)
+
+
+def sheet() -> Any:
+    """Whether the runner adds all pictures of a request on one sheet (worker/grid.py)."""
+    text = "Also put all on one sheet, or in one strip when they lead from one to another."
+    extra: dict[str, Any] = {"x-advanced": True}
+    return Field(False, title="Sheet", description=text, json_schema_extra=extra)

@@ -34,11 +34,12 @@ WORDS = "the old gate stood open and a small wind came over the wall to where we
 
 @dataclass
 class Trained:
-    """What one training left: files of the saved model, every report, checkpoints by step."""
+    """What one training left: files of the saved model, reports, scores of what it offered, checkpoints by step."""
 
     model: Any
     files: dict[str, bytes]
     metrics: list[dict[str, float]]
+    scores: list[float]
     checkpoints: dict[int, Path] = field(default_factory=dict)
 
 
@@ -91,13 +92,14 @@ class FamilyCase:
         if resume is not None:
             saved = checkpoints.read(resume)
             run.restore = lambda: checkpoints.restore(run, saved)
-        reports = []
+        reports, scores, offer = [], [], run.offer
+        run.offer = lambda model, score: (scores.append(float(score)), offer(model, score))
         for report in self.module.train(params, data, run):
             assert_modes_are_clean()
             if report is not None:
                 reports.append({name: float(value) for name, value in report.items()})
         assert run.result is not None, "nothing was offered or kept as model"
-        return Trained(run.result, self.files_of(run.result), reports, taken)
+        return Trained(run.result, self.files_of(run.result), reports, scores, taken)
 
     def whole(self) -> Trained:
         """The undisturbed training, made once."""

@@ -95,11 +95,6 @@ def test_any_size_comes_back_as_it_was(size, channels):
     assert not any("BatchNorm" in type(part).__name__ for part in model.modules())
 
 
-def test_sizes_halve_down_to_four():
-    assert vae.level_sizes(33, 8) == [(33, 8), (17, 4), (9, 2), (5, 1), (3, 1)]
-    assert vae.level_sizes(128, 128)[-1] == (4, 4)
-
-
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_the_pixel_loss_is_a_negative_log_likelihood(likelihood):
     model = small_model(likelihood=likelihood)
@@ -277,13 +272,6 @@ def test_a_blend_goes_from_one_picture_to_the_other(learnt, pictures):
     assert [steps[0].data, steps[-1].data] == [end.data for end in ends]
     distances = [np.abs(pixels(step) - pixels(ends[0])).mean() for step in steps]
     assert distances == sorted(distances) and distances[-1] > 0
-
-
-def test_a_blend_keeps_to_the_great_circle():
-    a, b = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 3.0]])
-    assert vae.blend(a, b, 0.5).norm() == pytest.approx(3.0)
-    assert torch.equal(vae.blend(a, a, 0.3), a)
-    assert torch.isfinite(vae.blend(a, -a, 0.5)).all()
 
 
 def test_temperature_zero_draws_the_same_picture_for_every_seed(learnt):
