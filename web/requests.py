@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.errors import BadRequest, InvalidInput
 from shared.params import text_problems
+from shared.samples import SAMPLES
 
 LONGEST_NUMBER = 400
 MOST_LEVELS = 20  # of lists and objects in each other
@@ -34,8 +35,32 @@ def _one_line(text: str) -> str:
     return _sound(text).strip()
 
 
-Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
-Name = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+def _not_blank(text: str) -> str:
+    if not (line := _one_line(text)):
+        raise ValueError("must not be blank")
+    return line
+
+
+# The same rules for who reads the schema.
+NO_NUL = r"^[^\x00]*$"
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+NOT_BLANK = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\x85\s][^\x00-\x1f\x7f]*$"
+
+# An id or a name. Whatever else fits in a line is answered as an id that is not here.
+ID = "^[A-Za-z0-9_.:-]{1,64}$"
+Ref = Annotated[
+    str,
+    Field(min_length=1, max_length=64, json_schema_extra={"pattern": ID}),
+    AfterValidator(_one_line),
+]
+Name = Annotated[
+    str, Field(max_length=200, json_schema_extra={"pattern": ONE_LINE}), AfterValidator(_one_line)
+]
+GivenName = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": NOT_BLANK}),
+    AfterValidator(_not_blank),
+]
 
 
 class Strict(BaseModel):
@@ -62,16 +87,14 @@ class JobRequest(Strict):
 class ModelChange(Strict):
     """The body of PATCH /models/ID."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)] | None = (
-        None
-    )
+    name: GivenName | None = None
     visibility: Literal["private", "shared"] | None = None
 
 
 class SampleRequest(Strict):
     """The JSON body of POST /datasets."""
 
-    sample: Ref
+    sample: Annotated[Ref, Field(json_schema_extra={"enum": list(SAMPLES)})]
     name: Name = ""
 
 
@@ -82,10 +105,24 @@ class UploadForm(Strict):
     kind: Literal["", "text", "images"] = ""
 
 
+class Upload(UploadForm):
+    """The multipart body of POST /datasets."""
+
+    file: list[Annotated[bytes, Field(min_length=1)]] = Field(
+        min_length=1, description="Texts, tables, pictures, or zips of them."
+    )
+
+
+class ArtifactIds(Strict):
+    """The body of POST /artifacts/archive."""
+
+    ids: list[Ref] = Field(min_length=1, max_length=1000)
+
+
 class TokenRequest(Strict):
     """The body of POST /me/tokens."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_one_line)]
+    name: Annotated[GivenName, Field(max_length=120)]
     expires_days: int | None = Field(None, ge=1, le=3650)
 
 
@@ -177,5 +214,9 @@ def pointer(path: tuple[int | str, ...]) -> str:
 
 
 def _words(kind: str, message: str) -> str:
-    texts = {"extra_forbidden": "is not a field here", "missing": "is required"}
+    texts = {
+        "extra_forbidden": "is not a field here",
+        "missing": "is required",
+        "string_pattern_mismatch": "has the wrong form",
+    }
     return texts.get(kind, message.removeprefix("Value error, "))

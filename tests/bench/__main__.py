@@ -13,6 +13,7 @@ NAMES = {
     "submits": "submit, status and 304 at 10 submits/s with 10,000 queued",
     "lm_shakespeare": "validation loss of transformer_lm on a text file",
     "vae_digits": "a classifier's view of the conditional VAE's digits",
+    "schemathesis": "every call of the API against its OpenAPI document",
     "footprint": "readiness, memory of web",
 }
 

@@ -18,6 +18,9 @@ OPEN = {
     "/readyz",
     f"{API}/healthz",
     f"{API}/readyz",
+    f"{API}/openapi.json",
+    f"{API}/docs",
+    "/docs",
     "/static/<path:filename>",
     "/sign-in",
     "/welcome/<token>",
@@ -25,6 +28,7 @@ OPEN = {
 # (owner's object in the path -> which fixture makes it)
 OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id"}
 OWN = {
+    f"{API}/artifacts/archive",
     f"{API}/datasets",
     f"{API}/families",
     f"{API}/families/<name>",

@@ -6,25 +6,36 @@ from typing import IO, cast
 
 from flask import Blueprint, Response, request, send_file
 
-from shared.errors import InvalidInput
-from web.api.answers import answer, body, flag, nothing, number, query
+from shared.errors import InUse, InvalidInput, QuotaExceeded, StorageFull, TooManyRequests
+from web.api import shapes_schema as shapes
+from web.api.answers import answer, body, nothing, query
 from web.api.artifacts import SANDBOX, SHOWN_IN_PLACE
-from web.requests import ModelChange, SampleRequest, UploadForm, check
+from web.api.describe import BYTES, NOTHING, RANGE, Answer, file_answers, told
+from web.queries import Forced, InPlace, ItemsAfter
+from web.requests import ModelChange, SampleRequest, Upload, UploadForm, check
 from web.security import current_user, studio, takes_upload
 from web.services import datasets
 from web.services.job_lists import Page
 
-MOST_ITEMS = 200
+ACCEPTED = {202: Answer("Accepted; it is being checked.", shapes.Dataset, headers=("Location",))}
 
 bp = Blueprint("datasets", __name__, url_prefix="/datasets")
 
 
 @bp.get("")
+@told("Your datasets, and those that are shared", shapes.DatasetList, query=Page)
 def index() -> Response:
     return answer(datasets.list_datasets(studio(), current_user(), query(Page)))
 
 
 @bp.post("")
+@told(
+    "Add a dataset",
+    ACCEPTED,
+    body=SampleRequest,
+    form=Upload,
+    errors=(QuotaExceeded, StorageFull, TooManyRequests),
+)
 @takes_upload
 def add() -> Response:
     """JSON names a sample; multipart brings files."""
@@ -51,33 +62,38 @@ def _add_upload() -> dict[str, object]:
 
 
 @bp.get("/<dataset_id>")
+@told("One dataset", shapes.Dataset)
 def show(dataset_id: str) -> Response:
     return answer(datasets.get_dataset(studio(), current_user(), dataset_id))
 
 
 @bp.patch("/<dataset_id>")
+@told("Rename or share a dataset", shapes.Dataset, body=ModelChange)
 def change(dataset_id: str) -> Response:
     wanted = body(ModelChange)
     return answer(datasets.change_dataset(studio(), current_user(), dataset_id, wanted))
 
 
 @bp.delete("/<dataset_id>")
+@told("Delete a dataset", NOTHING, query=Forced, errors=(InUse,))
 def delete(dataset_id: str) -> Response:
-    datasets.delete_dataset(studio(), current_user(), dataset_id, force=flag("force"))
+    datasets.delete_dataset(studio(), current_user(), dataset_id, force=query(Forced).force)
     return nothing()
 
 
 @bp.get("/<dataset_id>/items")
+@told("The items of a dataset", shapes.DatasetItemList, query=ItemsAfter)
 def items(dataset_id: str) -> Response:
-    after = number("after", -1, 0, 1 << 40)
-    limit = number("limit", 50, 1, MOST_ITEMS)
-    return answer(datasets.list_items(studio(), current_user(), dataset_id, after, limit))
+    asked = query(ItemsAfter)
+    user = current_user()
+    return answer(datasets.list_items(studio(), user, dataset_id, asked.after, asked.limit))
 
 
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/content")
+@told("The bytes of an item", file_answers(BYTES), query=InPlace, headers=RANGE)
 def item_content(dataset_id: str, n: int) -> Response:
     item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
-    in_place = flag("inline") and item["media_type"] in SHOWN_IN_PLACE
+    in_place = query(InPlace).inline and item["media_type"] in SHOWN_IN_PLACE
     response = send_file(
         cast(IO[bytes], file),
         mimetype=item["media_type"],

@@ -29,7 +29,7 @@ def jobs(session: Session, rows: Sequence[Job]) -> list[dict[str, Any]]:
     if ended:
         for result in session.scalars(select(Result).where(Result.job_id.in_(ended))):
             results[result.job_id] = result
-        for artifact in session.scalars(_outputs(ended)):
+        for artifact in outputs(session, ended):
             artifacts[artifact.job_id].append(artifact)
     places = scheduling.queue_positions(session, rows)
     lanes: dict[str, float | None] = {}
@@ -40,10 +40,10 @@ def jobs(session: Session, rows: Sequence[Job]) -> list[dict[str, Any]]:
     return shapes
 
 
-def _outputs(job_ids: list[str]) -> Any:
-    # outputs by index, then what was asked for after them (a grid, a strip)
+def outputs(session: Session, job_ids: list[str]) -> Sequence[Artifact]:
+    """By index, then what was asked for after them (a grid, a strip)."""
     last = (Artifact.role != "output").label("last")
-    return (
+    return session.scalars(
         select(Artifact)
         .where(
             Artifact.job_id.in_(job_ids),
@@ -51,7 +51,7 @@ def _outputs(job_ids: list[str]) -> Any:
             Artifact.role != "preview",
         )
         .order_by(last, Artifact.index, Artifact.id)
-    )
+    ).all()
 
 
 def _queue(

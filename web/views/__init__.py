@@ -12,6 +12,7 @@ from web.views import (
     account,
     artifacts,
     datasets,
+    docs,
     generate,
     home,
     jobs,
@@ -46,6 +47,7 @@ def init_app(app: Flask) -> None:
         artifacts,
         queue,
         account,
+        docs,
     ):
         pages.register_blueprint(part.bp)
     app.register_blueprint(pages)

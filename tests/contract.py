@@ -1,0 +1,135 @@
+"""schemathesis over the whole OpenAPI document, against a live server; used by a test and by a bench."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+import httpx
+from schemathesis import Config, openapi
+from schemathesis.engine import events, from_schema
+
+ID = re.compile("[0-9A-Za-z_.-]{1,64}")
+RESULTS = 12
+SEED = 20_261_125
+# Whether a file has the part that was asked for, its schema cannot say.
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "416", "429"]
+# What a family's rules and a model's own narrower schema refuse cannot be said in JSON Schema.
+RULES = ["2xx", "404", "409", "422"]
+
+
+@dataclass
+class Findings:
+    """What a run did: cases by operation and status, and everything that was wrong."""
+
+    statuses: dict[str, Counter] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    checks: int = 0
+
+    @property
+    def cases(self) -> int:
+        return sum(sum(counts.values()) for counts in self.statuses.values())
+
+    def table(self) -> str:
+        lines = []
+        for label, counts in sorted(self.statuses.items()):
+            told = ", ".join(f"{status}: {count}" for status, count in sorted(counts.items()))
+            lines.append(f"{label:44} {told}")
+        return "\n".join(lines)
+
+
+def check(url: str, token: str, *, examples: int, stateful: bool = False) -> Findings:
+    """Runs every phase with this user's token; the same seed finds the same."""
+    headers = {"Authorization": f"Bearer {token}"}
+    config = _config(headers, examples, stateful)
+    # over HTTP: in 4.32 the transport that calls an application fails on its own probes without a token
+    schema = openapi.from_url(f"{url}/api/v1/openapi.json", config=config, headers=headers)
+    with httpx.Client(base_url=f"{url}/api/v1", headers=headers) as client:
+        _spare(schema, {one["id"] for one in client.get("/me/tokens").json()["items"]})
+        _offer(schema, _artifacts(client))
+    found = Findings()
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            _note(found, event.recorder)
+        elif isinstance(event, events.NonFatalError):
+            found.errors.append(f"{event.label}: {event.info.format()}")
+        elif isinstance(event, events.FatalError):
+            found.errors.append(str(event.exception))
+    return found
+
+
+def stock(person, work) -> None:
+    """Some of every kind, so that calls have something to find; `work` is tests.web.conftest.Work."""
+    dataset_id = work.dataset(person)
+    work.studio.storage.put_bytes(f"datasets/{dataset_id}/data.bin", b"png")
+    work.model(person)
+    job_id = work.generation(person)["id"]
+    (job,) = [row for row in work.claim() if row.id == job_id]
+    work.succeed(job, tuple(b"a poem %d" % n for n in range(RESULTS)))
+    work.training(person, name="queued", dataset_id=dataset_id)
+
+
+def hurry(studio) -> None:
+    """Long polls are held for a moment only."""
+    wait = studio.feed.wait
+    studio.feed.wait = lambda job_id, version, seconds: wait(job_id, version, min(seconds, 0.05))
+
+
+def _config(headers: dict[str, str], examples: int, stateful: bool) -> Config:
+    submit = {"checks": {"positive_data_acceptance": {"expected-statuses": RULES}}}
+    return Config.from_dict(
+        {
+            "seed": SEED,
+            "headers": headers,
+            "continue-on-failure": True,
+            "generation": {"max-examples": examples, "deterministic": True, "database": "none"},
+            "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED}},
+            "phases": {"stateful": {"enabled": stateful}},
+            "operations": [{"include-operation-id": "jobs_submit", **submit}],
+        }
+    )
+
+
+def _spare(schema, tokens: set[str]) -> None:
+    """Revokes no token that the run needs."""
+
+    @schema.hook
+    def filter_case(context, case):
+        named = {**(case.path_parameters or {}), **(case.query or {})}
+        return not tokens & set(map(str, named.values()))
+
+
+def _artifacts(client: httpx.Client) -> list[str]:
+    jobs = client.get("/jobs").json()["items"]
+    return [made["id"] for job in jobs for made in (job["result"] or {}).get("artifacts", ())]
+
+
+def _offer(schema, artifacts: list[str]) -> None:
+    """Every other id of a result that could be one is one: they stand too deep in answers to be found."""
+
+    @schema.hook
+    def map_path_parameters(context, path_parameters):
+        value = str((path_parameters or {}).get("artifact_id", ""))
+        number = zlib.crc32(value.encode("utf-8", "replace"))
+        if ID.fullmatch(value) and number % 2:
+            return {**path_parameters, "artifact_id": artifacts[number % len(artifacts)]}
+        return path_parameters
+
+
+def _note(found: Findings, recorder) -> None:
+    for case_id, interaction in recorder.interactions.items():
+        node = recorder.cases.get(case_id)
+        label = node.value.operation.label if node else recorder.label
+        status = interaction.response.status_code if interaction.response else 0
+        found.statuses.setdefault(label, Counter())[status] += 1
+    for case_id, checks in recorder.checks.items():
+        for one in checks:
+            found.checks += 1
+            if one.failure_info is not None:
+                failure = one.failure_info.failure
+                label = recorder.cases[case_id].value.operation.label
+                key = f"{label}: {one.name}: {failure.title}"
+                found.failures.setdefault(key, f"{failure.message}\n{one.failure_info.code_sample}")
