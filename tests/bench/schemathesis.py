@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=150, help="most examples of a call")
     parser.add_argument("--database-url", default="", help="SQLite in a new folder when empty")
     asked = parser.parse_args()
+    logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         url = asked.database_url or f"sqlite:///{folder}/atelier.db"
         make_tables(url)

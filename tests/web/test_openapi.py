@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -26,13 +28,35 @@ def test_it_is_valid_openapi_3_1(described):
 
 
 def test_it_stays_valid_whatever_families_are_called(alice, studio):
-    for name, title in (("2d-gan.v2", "A & B"), ("名", "名"), ("x" * 60, "")):
+    for name, title in (("2d-gan.v2", "A & B"), ("2d.gan-v2", ""), ("名", "名")):
         with studio.db.writing() as session:
             catalog.announce(session, {**ANNOUNCEMENT, "name": name, "title": title})
     described = alice.get("/openapi.json").json
     OpenAPIV31SpecValidator(described).validate()
-    names = [name for name in described["components"]["schemas"] if name.endswith("TrainParams")]
+    names = [n for n in described["components"]["schemas"] if re.search("Train_?Params$", n)]
     assert len(names) == 3
+
+
+def test_it_is_valid_with_the_families_that_there_are(alice, studio):
+    pytest.importorskip("torch")
+    folder = Path(__file__).parents[2] / "worker" / "families"
+    names = sorted(path.stem for path in folder.glob("[a-z]*.py"))
+    for name in names:
+        family = import_module(f"worker.families.{name}").FAMILY
+        with studio.db.writing() as session:
+            catalog.announce(session, family.announcement())
+    described = alice.get("/openapi.json").json
+    OpenAPIV31SpecValidator(described).validate()
+    shapes = described["components"]["schemas"]
+    assert {"VaeTrainParams", "TransformerLmTrainParams", "TransformerLmGenerateParams"} <= set(
+        shapes
+    )
+    for name, shape in shapes.items():
+        if name.endswith("Request") and "examples" in shape:
+            check = Draft202012Validator(
+                {"$ref": f"#/components/schemas/{name}", "components": described["components"]}
+            )
+            assert [error.message for error in check.iter_errors(shape["examples"][0])] == []
 
 
 def test_every_route_of_the_api_is_described(app):
@@ -160,7 +184,7 @@ def strange(value, schema, shapes, at=""):
 def test_answers_have_the_fields_that_are_told_and_no_others(
     alice, things, work, described, studio
 ):
-    """A new field of an answer goes into web/api/shapes_schema.py."""
+    """A new field of an answer goes into web/api/shapes_*.py."""
     work.training(alice)
     ids = {f"{name}_id": value for name, value in things.items()} | {"n": "0", "name": "toy"}
     ids["job_id"] = alice.get(f"/artifacts/{things['artifact']}").json["job_id"]

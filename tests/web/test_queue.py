@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.db import clock
 from shared.models import Worker
 
 FACTS = {"device_name": "A100", "memory_bytes": 40 << 30, "threads": 8, "flops_per_second": 1e12}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return request.getfixturevalue(name)
 
 
 def add_worker(studio, worker_id, kind="device", **values):

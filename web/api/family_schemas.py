@@ -20,9 +20,9 @@ def job_request(plain: Schema, families: Iterable[dict[str, Any]]) -> Schema:
     choices = []
     for family in families:
         for kind, action in family["actions"].items():
-            params = f"{_camel(family['name'])}{_camel(kind)}Params"
+            title = _unused(f"{_camel(family['name'])}{_camel(kind)}", found)
+            params, name = f"{title}Params", f"{title}Request"
             found[params] = _params(family, kind, action)
-            name = params.removesuffix("Params") + "Request"
             found[name] = _request(plain, family, kind, params)
             found[name]["examples"] = [_example(family, kind, action)]
             choices.append({"$ref": COMPONENTS + name})
@@ -35,6 +35,11 @@ def job_request(plain: Schema, families: Iterable[dict[str, Any]]) -> Schema:
 def _camel(name: str) -> str:
     """transformer_lm -> TransformerLm; and nothing that a component's name may not hold."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def _unused(title: str, found: Schema) -> str:
+    """Two names may differ only in what a component's name cannot hold."""
+    return title if f"{title}Params" not in found else _unused(f"{title}_", found)
 
 
 def _params(family: dict[str, Any], kind: str, action: dict[str, Any]) -> Schema:

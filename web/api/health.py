@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from web.api import shapes_schema as shapes
+from web.api import shapes_server as shapes
 from web.api.answers import answer
 from web.api.describe import told
 from web.security import studio

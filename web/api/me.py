@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from shared.errors import NotFound
-from web.api import shapes_schema as shapes
+from web.api import shapes_server as shapes
 from web.api.answers import answer, body, nothing, query
 from web.api.describe import NOTHING, Answer, told
 from web.queries import TokenId

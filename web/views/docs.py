@@ -92,6 +92,7 @@ def _curl(found: Shape, path: str, method: str, bodies: Shape) -> str:
     parts.append('-H "Authorization: Bearer $ATELIER_TOKEN"')
     if "application/json" in bodies:
         example = json.dumps(_example(found, bodies["application/json"]["schema"]))
+        example = example.replace("'", "'\\''")  # inside the quotes of a shell
         parts += ["-H 'Content-Type: application/json'", f"-d '{example}'"]
     elif bodies:
         parts.append("-F file=@photos.zip")
