@@ -110,6 +110,13 @@ class TooLarge(AppError):
     code = "too_large"
 
 
+class BadRange(AppError):
+    """There is no such part of this file."""
+
+    status = 416
+    code = "bad_range"
+
+
 class KindUnavailable(InvalidInput):
     """No family offers this kind of job."""
 

@@ -71,7 +71,7 @@ def list_users(data: Path | None, as_json: bool) -> None:
     with _opened(data) as (_, studio):
         after: str | None = None
         while True:
-            part = people.list_users(studio, Page(limit="200", after=after))
+            part = people.list_users(studio, Page(limit=200, after=after))
             found += part["items"]
             after = part["next"]
             if after is None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from shared.errors import AppError, NotFound, NotSignedIn, TooLarge, Unavailable
+from shared.errors import AppError, BadRange, NotFound, NotSignedIn, TooLarge, Unavailable
 from shared.log import request_id
 
 PROBLEM_JSON = "application/problem+json"
@@ -81,7 +81,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     if isinstance(error, InternalServerError) and error.original_exception:
         return _database_error(error.original_exception)
-    known = {404: NotFound, 413: TooLarge}.get(error.code)
+    known = {404: NotFound, 413: TooLarge, 416: BadRange}.get(error.code)
     raised: AppError = known() if known else _named(error)
     # what werkzeug itself adds, like Allow and Retry-After
     added = dict(error.get_headers())

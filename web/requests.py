@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.errors import BadRequest, InvalidInput
 from shared.params import text_problems
+from shared.samples import SAMPLES
 
 LONGEST_NUMBER = 400
 MOST_LEVELS = 20  # of lists and objects in each other
@@ -35,10 +36,6 @@ def one_line(text: str) -> str:
     return _sound(text).strip()
 
 
-Ref = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(one_line)]
-Name = Annotated[str, Field(max_length=200), AfterValidator(one_line)]
-
-
 Scope = Literal[
     "jobs:read",
     "jobs:write",
@@ -55,6 +52,34 @@ def _no_twins(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
         raise ValueError("must not name one twice")
     return values
+
+
+def _not_blank(text: str) -> str:
+    if not (line := one_line(text)):
+        raise ValueError("must not be blank")
+    return line
+
+
+# The same rules for who reads the schema.
+NO_NUL = r"^[^\x00]*$"
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+NOT_BLANK = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\x85\s][^\x00-\x1f\x7f]*$"
+
+# An id or a name. Whatever else fits in a line is answered as an id that is not here.
+ID = "^[A-Za-z0-9_.:-]{1,64}$"
+Ref = Annotated[
+    str,
+    Field(min_length=1, max_length=64, json_schema_extra={"pattern": ID}),
+    AfterValidator(one_line),
+]
+Name = Annotated[
+    str, Field(max_length=200, json_schema_extra={"pattern": ONE_LINE}), AfterValidator(one_line)
+]
+GivenName = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": NOT_BLANK}),
+    AfterValidator(_not_blank),
+]
 
 
 class Strict(BaseModel):
@@ -95,16 +120,14 @@ class CheckpointModelRequest(Strict):
 class ModelChange(Strict):
     """The body of PATCH /models/ID."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line)] | None = (
-        None
-    )
+    name: GivenName | None = None
     visibility: Literal["private", "shared"] | None = None
 
 
 class SampleRequest(Strict):
     """The JSON body of POST /datasets."""
 
-    sample: Ref
+    sample: Annotated[Ref, Field(json_schema_extra={"enum": list(SAMPLES)})]
     name: Name = ""
 
 
@@ -123,16 +146,32 @@ class UploadForm(Strict):
 class UploadsRequest(Strict):
     """The JSON body of POST /datasets that names finished uploads."""
 
-    uploads: Annotated[list[Ref], Field(min_length=1, max_length=1000), AfterValidator(_no_twins)]
+    uploads: Annotated[
+        list[Ref],
+        Field(min_length=1, max_length=1000, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_no_twins),
+    ]
     name: Name = ""
     kind: Literal["", "text", "images"] = ""
     accept_partial: bool = False
 
 
+class Upload(UploadForm):
+    """The multipart body of POST /datasets."""
+
+    file: list[bytes] = Field(min_length=1, description="Texts, tables, pictures, or zips of them.")
+
+
+class ArtifactIds(Strict):
+    """The body of POST /artifacts/archive."""
+
+    ids: list[Ref] = Field(min_length=1, max_length=1000)
+
+
 class TokenRequest(Strict):
     """The body of POST /me/tokens."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120), AfterValidator(one_line)]
+    name: Annotated[GivenName, Field(max_length=120)]
     expires_days: int | None = Field(None, ge=1, le=3650)
     # none: all that its owner may do
     scopes: list[Scope] = Field(default_factory=list, max_length=len(SCOPES))
@@ -226,5 +265,9 @@ def pointer(path: tuple[int | str, ...]) -> str:
 
 
 def _words(kind: str, message: str) -> str:
-    texts = {"extra_forbidden": "is not a field here", "missing": "is required"}
+    texts = {
+        "extra_forbidden": "is not a field here",
+        "missing": "is required",
+        "string_pattern_mismatch": "has the wrong form",
+    }
     return texts.get(kind, message.removeprefix("Value error, "))

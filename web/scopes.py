@@ -19,6 +19,7 @@ NOUNS = {
     "events": "jobs",
     "checkpoints": "jobs",
     "artifacts": "jobs",
+    "archives": "jobs",
     "queue": "jobs",
     "datasets": "datasets",
     "uploads": "datasets",
@@ -28,11 +29,17 @@ NOUNS = {
     "audit": ADMIN,
     "storage": ADMIN,
     "families": ANY,
+    "documents": ANY,
     "health": ANY,
     "me": WHOLE,  # a narrow token must not make itself a wider one
 }
 # single routes that are not as the rest of their blueprint
-ROUTES = {"api.me.show": ANY}
+ROUTES = {
+    "api.me.show": ANY,
+    "api.archives.artifacts": "jobs:read",  # a POST that only reads
+    "api.archives.model": "models:read",
+    "api.archives.dataset": "datasets:read",
+}
 
 
 def needed(endpoint: str, method: str) -> str | None:

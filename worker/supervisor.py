@@ -44,8 +44,7 @@ STOP_SECONDS = 5.0
 FORGOTTEN_SECONDS = 10.0
 # A look costs a few milliseconds of SQL; what happens meanwhile shares it.
 LOOK_SECONDS = 0.03
-# After the time for draining: to write down what was killed.
-LAST_SECONDS = 8.0
+LAST_SECONDS = 8.0  # after the time for draining: to write down what was killed
 EXIT_FAILED = 70
 
 
@@ -62,9 +61,8 @@ class Supervisor:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._folder = settings.data.resolve() / "runs" / worker_id
         self._folder.mkdir(parents=True, exist_ok=True)
-        db = Database(settings.database, pool_size=5)
+        self._db = db = Database(settings.database, pool_size=5)
         storage = LocalStorage(settings.storage)
-        self._db = db
         self._held: dict[str, Held] = {}
         self._presence = Presence(worker_id, "device")
         self._leases = Leases(settings, db, self._presence)

@@ -18,6 +18,7 @@ NAMES = {
     "batching": "generations of 16 users at once against the same one by one",
     "scrape": "/metrics with 100,000 jobs",
     "gan_digits": "the same judge's view of the conditional GAN's digits, and how varied they are",
+    "schemathesis": "every call of the API against its OpenAPI document",
     "footprint": "readiness, memory of web",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from shared import catalog, jobs
+from shared import catalog, dataset_preview, jobs, packs
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.models import Dataset, DatasetItem, Job, User
@@ -186,6 +187,16 @@ class Work:
             )
         return row.id
 
+    def preview(self, dataset_id: str) -> None:
+        """What the check of a dataset writes for people to look at."""
+        made = dataset_preview.Preview(1)
+        facts = {"width": 1, "height": 1, "channels": 1}
+        item = packs.PackItem(0, "a.png", "1" * 64, "image/png", 0, 33, None, None, facts)
+        head = dataset_preview.HEADER.pack(dataset_preview.SIGNATURE, 1, 1, 8, 0)
+        made.add(item, packs.Look(head=head))
+        text = json.dumps(made.result()).encode()
+        self.studio.storage.put_bytes(f"datasets/{dataset_id}/preview.json", text)
+
     def training(self, person: Person, **body) -> dict[str, Any]:
         """A queued training."""
         body.setdefault("dataset_id", self.dataset(person))
@@ -284,6 +295,8 @@ def theirs(app, bob):
 def things(work, alice):
     """One of everything, all Alice's."""
     dataset_id = work.dataset(alice)
+    work.preview(dataset_id)
+    work.studio.storage.put_bytes(f"datasets/{dataset_id}/data.bin", b"png")
     model_id = work.model(alice)
     artifact_id = work.artifact(alice, b"a poem\nin two lines")
     return {

@@ -16,8 +16,12 @@ from tests.web.conftest import API
 OPEN = {
     "/healthz",
     "/readyz",
+    "/metrics",  # looks for itself who asks (tests/web/test_metrics.py)
     f"{API}/healthz",
     f"{API}/readyz",
+    f"{API}/openapi.json",
+    f"{API}/docs",
+    "/docs",
     "/static/<path:filename>",
     "/sign-in",
     "/welcome/<token>",
@@ -27,6 +31,7 @@ OPEN = {
 # (owner's object in the path -> which fixture makes it)
 OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id", "upload_id"}
 OWN = {
+    f"{API}/artifacts/archive",
     f"{API}/datasets",
     f"{API}/families",
     f"{API}/families/<name>",
@@ -40,6 +45,8 @@ OWN = {
 # for administrators: 403 for everybody else, whatever the id (tests/web/test_people.py)
 ADMIN = {
     f"{API}/audit",
+    f"{API}/storage",
+    f"{API}/storage/sweep",
     f"{API}/invitations",
     f"{API}/invitations/<invitation_id>",
     f"{API}/users",

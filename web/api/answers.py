@@ -49,22 +49,6 @@ def query(model: type[Body]) -> Body:
     return check(model, values)
 
 
-def number(name: str, default: int, least: int, most: int) -> int:
-    """A whole number of the query string. Raises InvalidInput."""
-    text = request.args.get(name)
-    if text is None:
-        return default
-    if not WHOLE.fullmatch(text) or not least <= int(text) <= most:
-        message = f"must be a whole number from {least} to {most}"
-        raise InvalidInput(errors=[{"pointer": f"/{name}", "message": message}])
-    return int(text)
-
-
-def flag(name: str) -> bool:
-    """?force=1"""
-    return request.args.get(name, "") in ("1", "true")
-
-
 def answer(value: Any, status: int = 200) -> Response:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return Response(text, status, mimetype="application/json")

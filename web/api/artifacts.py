@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, send_file
+from werkzeug.routing import BaseConverter
 
-from web.api.answers import answer, flag, nothing
+from shared.errors import InUse
+from web.api import shapes_schema as shapes
+from web.api.answers import answer, nothing, query
+from web.api.describe import BYTES, NOTHING, RANGE, file_answers, told
+from web.queries import Forced, InPlace
 from web.security import current_user, studio
 from web.services import artifacts
 
@@ -14,18 +19,27 @@ from web.services import artifacts
 SHOWN_IN_PLACE = frozenset({"image/png", "image/jpeg", "image/webp", "text/plain"})
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
+
+class ArtifactId(BaseConverter):
+    """Any one part of a path but the call beside it, POST /artifacts/archive."""
+
+    regex = "(?!archive$)[^/]+"
+
+
 bp = Blueprint("artifacts", __name__, url_prefix="/artifacts")
 
 
-@bp.get("/<artifact_id>")
+@bp.get("/<artifact:artifact_id>")
+@told("One result", shapes.Artifact)
 def show(artifact_id: str) -> Response:
     return answer(artifacts.get_artifact(studio(), current_user(), artifact_id))
 
 
 @bp.get("/<artifact_id>/content")
+@told("The bytes of a result", file_answers(BYTES), query=InPlace, headers=RANGE)
 def content(artifact_id: str) -> Response:
     artifact, path = artifacts.open_artifact(studio(), current_user(), artifact_id)
-    return file_answer(artifact, path, inline=flag("inline"))
+    return file_answer(artifact, path, inline=query(InPlace).inline)
 
 
 def file_answer(file: dict[str, Any], path: Any, *, inline: bool) -> Response:
@@ -50,11 +64,14 @@ def _printable(name: str) -> str:
 
 
 @bp.get("/<artifact_id>/lineage")
+@told("Where a result comes from", shapes.Lineage)
 def lineage(artifact_id: str) -> Response:
     return answer(artifacts.lineage(studio(), current_user(), artifact_id))
 
 
-@bp.delete("/<artifact_id>")
+@bp.delete("/<artifact:artifact_id>")
+@told("Delete a result", NOTHING, query=Forced, errors=(InUse,))
 def delete(artifact_id: str) -> Response:
-    artifacts.delete_artifact(studio(), current_user(), artifact_id, force=flag("force"))
+    force = query(Forced).force
+    artifacts.delete_artifact(studio(), current_user(), artifact_id, force=force)
     return nothing()

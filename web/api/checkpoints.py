@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from shared.errors import Conflict
+from web.api import shapes_schema as shapes
 from web.api.answers import answer, body
-from web.api.jobs import accepted
+from web.api.describe import told
+from web.api.jobs import ACCEPTED, KEY, REFUSALS, accepted
 from web.requests import CheckpointModelRequest, ContinueRequest
 from web.security import current_user, studio
 from web.services import continuing
@@ -16,17 +19,32 @@ LARGEST_STEP = 2**31 - 1
 
 
 @bp.get("/<job_id>/checkpoints")
+@told("The checkpoints of a job, the farthest first", shapes.CheckpointList)
 def index(job_id: str) -> Response:
     return answer(continuing.list_checkpoints(studio(), current_user(), job_id))
 
 
 @bp.post("/<job_id>/continue")
+@told(
+    "Go on with more steps",
+    {202: ACCEPTED},
+    body=ContinueRequest,
+    headers=KEY,
+    errors=(*REFUSALS, Conflict),
+)
 def go_on(job_id: str) -> Response:
     asked = body(ContinueRequest)
     return accepted(continuing.continue_job(studio(), current_user(), job_id, asked, _key()))
 
 
 @bp.post(f"/<job_id>/checkpoints/<int(max={LARGEST_STEP}):step>/model")
+@told(
+    "Make a model of a checkpoint",
+    {202: ACCEPTED},
+    body=CheckpointModelRequest,
+    headers=KEY,
+    errors=(*REFUSALS, Conflict),
+)
 def make_model(job_id: str, step: int) -> Response:
     asked = body(CheckpointModelRequest) if request.get_data().strip() else CheckpointModelRequest()
     return accepted(continuing.make_model(studio(), current_user(), job_id, step, asked, _key()))

@@ -7,27 +7,50 @@ from typing import IO, cast
 
 from flask import Blueprint, Response, request, send_file
 
-from shared.errors import InvalidInput
-from shared.thumbnails import SIZES
-from web.api.answers import answer, body, body_of, flag, no_body, nothing, number, query
+from shared.errors import Conflict, InUse, InvalidInput, QuotaExceeded, StorageFull, TooManyRequests
+from web.api import shapes_schema as shapes
+from web.api.answers import answer, body, body_of, no_body, nothing, query
 from web.api.artifacts import SANDBOX, SHOWN_IN_PLACE
-from web.requests import ModelChange, SampleRequest, UploadForm, UploadsRequest, check
+from web.api.describe import (
+    BYTES,
+    CONDITION,
+    NOT_MODIFIED,
+    NOTHING,
+    RANGE,
+    Answer,
+    file_answers,
+    told,
+)
+from web.queries import Forced, InPlace, ItemsAfter, ThumbnailSize
+from web.requests import ModelChange, SampleRequest, Upload, UploadForm, UploadsRequest, check
 from web.security import current_user, studio, takes_upload
 from web.services import dataset_previews, datasets
 from web.services.job_lists import Page
 
-MOST_ITEMS = 200
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg"}
+ACCEPTED = {202: Answer("Accepted; it is being checked.", shapes.Dataset, headers=("Location",))}
+THE_PREVIEW = {
+    200: Answer("Samples, counts, sizes, copies.", shapes.DatasetPreview, headers=("ETag",)),
+    304: NOT_MODIFIED,
+}
 
 bp = Blueprint("datasets", __name__, url_prefix="/datasets")
 
 
 @bp.get("")
+@told("Your datasets, and those that are shared", shapes.DatasetList, query=Page)
 def index() -> Response:
     return answer(datasets.list_datasets(studio(), current_user(), query(Page)))
 
 
 @bp.post("")
+@told(
+    "Add a dataset",
+    ACCEPTED,
+    body=(UploadsRequest, SampleRequest),
+    form=Upload,
+    errors=(Conflict, QuotaExceeded, StorageFull, TooManyRequests),
+)
 @takes_upload
 def add() -> Response:
     """JSON names a sample or finished uploads; multipart brings files."""
@@ -35,14 +58,13 @@ def add() -> Response:
         made = _add_upload()
     else:
         request.max_content_length = studio().settings.max_body_bytes
-        made = _add_named()
+        made = _add_named(body_of(uploads=UploadsRequest, sample=SampleRequest))
     response = answer(made, 202)
     response.headers["Location"] = f"{request.path}/{made['id']}"
     return response
 
 
-def _add_named() -> dict[str, object]:
-    wanted = body_of(uploads=UploadsRequest, sample=SampleRequest)
+def _add_named(wanted: SampleRequest | UploadsRequest) -> dict[str, object]:
     if isinstance(wanted, SampleRequest):
         return datasets.add_sample(studio(), current_user(), wanted.sample, wanted.name)
     return datasets.add_finished(
@@ -62,17 +84,24 @@ def _add_upload() -> dict[str, object]:
 
 
 @bp.get("/<dataset_id>")
+@told("One dataset", shapes.Dataset)
 def show(dataset_id: str) -> Response:
     return answer(datasets.get_dataset(studio(), current_user(), dataset_id))
 
 
 @bp.patch("/<dataset_id>")
+@told("Rename or share a dataset", shapes.Dataset, body=ModelChange)
 def change(dataset_id: str) -> Response:
     wanted = body(ModelChange)
     return answer(datasets.change_dataset(studio(), current_user(), dataset_id, wanted))
 
 
 @bp.post("/<dataset_id>/accept")
+@told(
+    "Accept a dataset as it is",
+    {202: Answer("It is being checked again.", shapes.Dataset)},
+    errors=(Conflict, StorageFull),
+)
 def accept(dataset_id: str) -> Response:
     """A refused dataset without its bad files."""
     found = datasets.accept_as_it_is(studio(), current_user(), dataset_id)
@@ -81,6 +110,7 @@ def accept(dataset_id: str) -> Response:
 
 
 @bp.get("/<dataset_id>/preview")
+@told("What is in a dataset", THE_PREVIEW, headers=CONDITION)
 def preview(dataset_id: str) -> Response:
     found, sha256 = dataset_previews.preview(studio(), current_user(), dataset_id)
     response = answer(found)
@@ -91,37 +121,38 @@ def preview(dataset_id: str) -> Response:
 
 
 @bp.delete("/<dataset_id>")
+@told("Delete a dataset", NOTHING, query=Forced, errors=(InUse,))
 def delete(dataset_id: str) -> Response:
-    datasets.delete_dataset(studio(), current_user(), dataset_id, force=flag("force"))
+    datasets.delete_dataset(studio(), current_user(), dataset_id, force=query(Forced).force)
     return nothing()
 
 
 @bp.get("/<dataset_id>/items")
+@told("The items of a dataset", shapes.DatasetItemList, query=ItemsAfter)
 def items(dataset_id: str) -> Response:
-    after = number("after", -1, 0, 1 << 40)
-    limit = number("limit", 50, 1, MOST_ITEMS)
-    return answer(datasets.list_items(studio(), current_user(), dataset_id, after, limit))
+    asked = query(ItemsAfter)
+    user = current_user()
+    return answer(datasets.list_items(studio(), user, dataset_id, asked.after, asked.limit))
 
 
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/content")
+@told("The bytes of an item", file_answers(BYTES), query=InPlace, headers=RANGE)
 def item_content(dataset_id: str, n: int) -> Response:
     item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
-    return _bytes(item, file, str(item["sha256"]))
+    return _bytes(item, file, str(item["sha256"]), in_place=query(InPlace).inline)
 
 
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/thumbnail")
+@told("A small picture of an item", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
 def item_thumbnail(dataset_id: str, n: int) -> Response:
-    size = number("size", SIZES[1], SIZES[0], SIZES[-1])
-    if size not in SIZES:
-        message = f"must be one of {', '.join(map(str, SIZES))}"
-        raise InvalidInput(errors=[{"pointer": "/size", "message": message}])
+    size = query(ThumbnailSize).size
     found = dataset_previews.open_thumbnail(studio(), current_user(), dataset_id, n, size)
     return _bytes(*found, f"{found[0]['sha256']}-{size}", in_place=True)
 
 
-def _bytes(item: dict[str, object], file: IOBase, etag: str, *, in_place: bool = False) -> Response:
+def _bytes(item: dict[str, object], file: IOBase, etag: str, *, in_place: bool) -> Response:
     """User's bytes: a browser shows what is harmless, stores the rest, and runs nothing."""
-    in_place = in_place or (flag("inline") and item["media_type"] in SHOWN_IN_PLACE)
+    in_place = in_place and item["media_type"] in (*SHOWN_IN_PLACE, "image/jpeg")
     response = send_file(
         cast(IO[bytes], file),
         mimetype=str(item["media_type"]),

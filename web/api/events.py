@@ -11,14 +11,22 @@ from flask import Blueprint, Response, request
 
 from shared.errors import NotFound, Unavailable
 from shared.models import User
-from web.api.answers import answer, number
+from web.api import shapes_schema as shapes
+from web.api.answers import answer, query
+from web.api.describe import Answer, Schema, told
+from web.queries import EventsAfter
 from web.security import current_user, still_signed_in, studio
 from web.services import events
 from web.services.studio import Studio
 
 EVENT_STREAM = "text/event-stream"
 RETRY_MILLISECONDS = 2000
-LARGEST = 2**31 - 1
+LAST_SEEN: dict[str, Schema] = {
+    "Last-Event-ID": {
+        "description": "With text/event-stream: the id of the last event that was seen.",
+        "schema": {"type": "string"},
+    }
+}
 
 bp = Blueprint("events", __name__, url_prefix="/jobs")
 
@@ -29,13 +37,31 @@ class TooManyStreams(Unavailable):
     code = "too_many_streams"
 
 
+ANSWERS = {
+    200: Answer(
+        "The events, or a stream of them for who asks with Accept: text/event-stream.",
+        shapes.EventList,
+        content={EVENT_STREAM: {"type": "string"}},
+    ),
+    204: Answer("The stream has nothing more to bring."),
+}
+
+
 @bp.get("/<job_id>/events")
+@told(
+    "What a job has said",
+    ANSWERS,
+    query=EventsAfter,
+    headers=LAST_SEEN,
+    errors=(TooManyStreams,),
+)
 def index(job_id: str) -> Response:
-    after = number("after", 0, 0, LARGEST)
+    """State, progress, metrics, previews, log lines and the result, in order."""
+    asked = query(EventsAfter)
     if EVENT_STREAM in request.accept_mimetypes.values():
-        return _stream(job_id, max(after, _last_seen()))
-    limit = number("limit", 200, 1, events.MOST_EVENTS)
-    return answer(events.job_events(studio(), current_user(), job_id, after, limit))
+        return _stream(job_id, max(asked.after, _last_seen()))
+    user = current_user()
+    return answer(events.job_events(studio(), user, job_id, asked.after, asked.limit))
 
 
 def _last_seen() -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from web.api import shapes_server as shapes
 from web.api.answers import answer
+from web.api.describe import told
 from web.security import studio
 from web.services import families
 
@@ -12,10 +14,12 @@ bp = Blueprint("families", __name__, url_prefix="/families")
 
 
 @bp.get("")
+@told("What can be trained and run here", shapes.FamilyList)
 def index() -> Response:
     return answer({"items": families.list_families(studio()), "next": None})
 
 
 @bp.get("/<name>")
+@told("One family", shapes.Family)
 def show(name: str) -> Response:
     return answer(families.get_family(studio(), name))

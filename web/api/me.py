@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
-from shared.errors import InvalidInput
-from web.api.answers import answer, body, nothing
+from shared.errors import NotFound
+from web.api import shapes_server as shapes
+from web.api.answers import answer, body, nothing, query
+from web.api.describe import NOTHING, Answer, told
+from web.queries import TokenId
 from web.requests import TokenRequest
 from web.security import current_user, studio
 from web.services import queue, tokens
@@ -14,16 +17,23 @@ bp = Blueprint("me", __name__, url_prefix="/me")
 
 
 @bp.get("")
+@told("Who you are, what you may hold and hold", shapes.Me)
 def show() -> Response:
     return answer(queue.get_me(studio(), current_user()))
 
 
 @bp.get("/tokens")
+@told("Your tokens", shapes.TokenList)
 def token_index() -> Response:
     return answer({"items": tokens.list_tokens(studio(), current_user()), "next": None})
 
 
 @bp.post("/tokens")
+@told(
+    "Make a token",
+    {201: Answer("The token; its secret is shown this once.", shapes.NewToken)},
+    body=TokenRequest,
+)
 def token_create() -> Response:
     asked = body(TokenRequest)
     user, days = current_user(), asked.expires_days
@@ -32,14 +42,14 @@ def token_create() -> Response:
 
 
 @bp.delete("/tokens")
+@told("Revoke a token, by query", NOTHING, query=TokenId, errors=(NotFound,))
 def token_delete_named() -> Response:
-    """?id=…: the same as DELETE /me/tokens/ID."""
-    if not (token_id := request.args.get("id")):
-        raise InvalidInput(errors=[{"pointer": "/id", "message": "is required"}])
-    return token_delete(token_id)
+    """The same as DELETE /me/tokens/ID."""
+    return token_delete(query(TokenId).id)
 
 
 @bp.delete("/tokens/<token_id>")
+@told("Revoke a token", NOTHING)
 def token_delete(token_id: str) -> Response:
     tokens.revoke_token(studio(), current_user(), token_id)
     return nothing()

@@ -12,10 +12,19 @@ from typing import Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import ClientDisconnected
 
-from shared.errors import BadRequest, InvalidInput
+from shared.errors import (
+    BadRequest,
+    InvalidInput,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+)
+from web.api import shapes_schema as shapes
 from web.api.answers import WHOLE, answer, nothing
+from web.api.describe import NOTHING, Answer, Schema, told
 from web.security import WrongMediaType, current_user, studio, takes_upload
 from web.services import uploads
+from web.services.uploads import OffsetMismatch
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,termination,expiration"
@@ -35,6 +44,31 @@ class WrongVersion(BadRequest):
     headers = {"Tus-Version": VERSION}
 
 
+STATE = ("Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires")
+NUMBER: Schema = {"required": True, "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}}
+RESUMABLE: dict[str, Schema] = {
+    "Tus-Resumable": {"required": True, "schema": {"type": "string", "enum": [VERSION]}}
+}
+LENGTH: dict[str, Schema] = {
+    **RESUMABLE,
+    "Upload-Length": {"description": "The bytes that will come.", **NUMBER},
+    "Upload-Metadata": {
+        "description": "Pairs of a key and base64, commas between; `filename` is kept.",
+        "schema": {"type": "string"},
+    },
+}
+OFFSET: dict[str, Schema] = {
+    **RESUMABLE,
+    "Upload-Offset": {"description": "Where this piece begins.", **NUMBER},
+}
+OPTIONS = Answer(
+    "What of tus is here.",
+    headers=("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size"),
+)
+MADE = Answer("Begun.", shapes.UploadState, headers=("Location", *STATE))
+FULL = (QuotaExceeded, StorageFull, TooLarge)
+
+
 @bp.after_request
 def _say_version(response: Response) -> Response:
     response.headers["Tus-Resumable"] = VERSION
@@ -42,6 +76,7 @@ def _say_version(response: Response) -> Response:
 
 
 @bp.route("", methods=["OPTIONS"])
+@told("What of tus is here", {204: OPTIONS})
 def options() -> Response:
     response = nothing()
     response.headers["Tus-Version"] = VERSION
@@ -51,11 +86,13 @@ def options() -> Response:
 
 
 @bp.get("")
+@told("Your unfinished and unused uploads", shapes.UploadList)
 def index() -> Response:
     return answer(uploads.list_uploads(studio(), current_user()))
 
 
 @bp.post("")
+@told("Begin an upload", {201: MADE}, headers=LENGTH, errors=(WrongVersion, *FULL))
 def create() -> Response:
     _check_version()
     made = uploads.start(studio(), current_user(), _header_number("Upload-Length"), _file_name())
@@ -65,6 +102,7 @@ def create() -> Response:
 
 
 @bp.get("/<upload_id>")
+@told("Where an upload stands", {200: Answer("Its state.", shapes.UploadState, headers=STATE)})
 def show(upload_id: str) -> Response:
     """HEAD, too: where to go on."""
     found = uploads.show(studio(), current_user(), upload_id)
@@ -72,6 +110,13 @@ def show(upload_id: str) -> Response:
 
 
 @bp.patch("/<upload_id>")
+@told(
+    "Send a piece of an upload",
+    {204: Answer("Kept.", headers=STATE)},
+    form={PIECE: {}},
+    headers=OFFSET,
+    errors=(WrongVersion, OffsetMismatch, *FULL),
+)
 @takes_upload
 def receive(upload_id: str) -> Response:
     found = uploads.show(studio(), current_user(), upload_id)
@@ -84,6 +129,7 @@ def receive(upload_id: str) -> Response:
 
 
 @bp.delete("/<upload_id>")
+@told("Delete an upload", NOTHING)
 def remove(upload_id: str) -> Response:
     uploads.remove(studio(), current_user(), upload_id)
     return nothing()

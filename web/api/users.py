@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from shared.errors import Conflict
+from web.api import shapes_people as shapes
 from web.api.answers import answer, body, no_body, query
+from web.api.describe import Answer, told
 from web.requests_people import UserChange, UserRequest
 from web.security import absolute, current_admin, studio
 from web.services import people
@@ -19,11 +22,18 @@ def _admins_only() -> None:
 
 
 @bp.get("")
+@told("Accounts, newest first", shapes.UserList, query=Page)
 def index() -> Response:
     return answer(people.list_users(studio(), query(Page)))
 
 
 @bp.post("")
+@told(
+    "Make an account",
+    {201: Answer("The account with its link.", shapes.NewUser, headers=("Location",))},
+    body=UserRequest,
+    errors=(Conflict,),
+)
 def create() -> Response:
     """201 with the account and, in `link`, the one-time link that sets its password."""
     asked = body(UserRequest)
@@ -34,16 +44,19 @@ def create() -> Response:
 
 
 @bp.get("/<user_id>")
+@told("One account", shapes.User)
 def show(user_id: str) -> Response:
     return answer(people.get_user(studio(), user_id))
 
 
 @bp.patch("/<user_id>")
+@told("Change an account", shapes.User, body=UserChange, errors=(Conflict,))
 def change(user_id: str) -> Response:
     return answer(people.change_user(studio(), current_admin(), user_id, body(UserChange)))
 
 
 @bp.post("/<user_id>/link")
+@told("Make a new link", {201: Answer("The link.", shapes.Link)}, errors=(Conflict,))
 def make_link(user_id: str) -> Response:
     """201 with a new one-time link, for a password that was lost."""
     no_body()

@@ -43,17 +43,24 @@ def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
     with studio.db.reading() as session:
         artifact = access.own(session, Artifact, artifact_id, user)
         job = session.get_one(Job, artifact.job_id)
-        model = session.get(Model, job.model_id) if job.model_id else None
-        training = session.get(Job, model.job_id) if model and model.job_id else None
-        dataset_id = training.dataset_id if training else job.dataset_id
-        dataset = session.get(Dataset, dataset_id) if dataset_id else None
         return {
             "artifact": {"id": artifact.id, "sha256": artifact.sha256},
-            "job": _job(job, user),
-            "model": _thing(model, user) if model else _known_model(job),
-            "training_job": _job(training, user),
-            "dataset": _thing(dataset, user),
+            **lineage_of_job(session, job, user),
         }
+
+
+def lineage_of_job(session: Session, job: Job, user: User) -> dict[str, Any]:
+    """The job, the model it used, the training that made it and the dataset."""
+    model = session.get(Model, job.model_id) if job.model_id else None
+    training = session.get(Job, model.job_id) if model and model.job_id else None
+    dataset_id = training.dataset_id if training else job.dataset_id
+    dataset = session.get(Dataset, dataset_id) if dataset_id else None
+    return {
+        "job": _job(job, user),
+        "model": _thing(model, user) if model else _known_model(job),
+        "training_job": _job(training, user),
+        "dataset": _thing(dataset, user),
+    }
 
 
 def _job(job: Job | None, user: User) -> dict[str, Any] | None:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import ColumnElement, or_, select
 
 from shared.jobs import STATES
 from shared.models import Job, User
-from web.requests import Ref, Strict
+from web.queries import Moment, Whole, Word
+from web.requests import NO_NUL, Strict
 from web.services import shown
 from web.services.studio import Studio
 
-
-def _number(text: str) -> str:
-    if not 1 <= int(text) <= 200:
-        raise ValueError("must be from 1 to 200")
-    return text
+# what _states() takes, for the schema
+STATES_PATTERN = "^({0})(,({0}))*$".format("|".join(STATES))
 
 
 def _states(text: str) -> str:
@@ -30,25 +28,35 @@ def _states(text: str) -> str:
 class Page(Strict):
     """`limit` and `after` of every list; values arrive as text."""
 
-    limit: Annotated[str, Field(pattern="^[0-9]{1,3}$"), AfterValidator(_number)] = "50"
-    after: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
+    limit: Whole = Field(50, ge=1, le=200, description="Most entries in one answer.")
+    after: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = Field(
+        None, description="The `next` of the answer before this one."
+    )
 
     @property
     def size(self) -> int:
-        return int(self.limit)
+        return self.limit
 
 
 class Filters(Page):
     """What GET /jobs may ask for."""
 
-    # one state, or several with commas
-    state: Annotated[str, Field(max_length=100), AfterValidator(_states)] | None = None
-    kind: Ref | None = None
-    family: Ref | None = None
-    model_id: Ref | None = None
-    dataset_id: Ref | None = None
-    created_after: Annotated[AwareDatetime, Field(strict=False)] | None = None
-    q: Annotated[str, Field(max_length=200)] | None = None
+    state: (
+        Annotated[
+            str,
+            Field(max_length=100, json_schema_extra={"pattern": STATES_PATTERN}),
+            AfterValidator(_states),
+        ]
+        | None
+    ) = Field(None, description="One state, or several with commas.")
+    kind: Word | None = None
+    family: Word | None = None
+    model_id: Word | None = None
+    dataset_id: Word | None = None
+    created_after: Moment | None = None
+    q: Annotated[str, Field(max_length=200, json_schema_extra={"pattern": NO_NUL})] | None = Field(
+        None, description="A part of the name, or the whole id."
+    )
 
 
 def list_jobs(studio: Studio, user: User, filters: Filters | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared import catalog, quotas, scheduling, waiting
 from shared.db import clock
-from shared.models import FamilyRow, Job, User, UserShare
+from shared.models import FamilyRow, Job, User, UserShare, Worker
 from web.services.shapes import queue_shape, rfc3339
 from web.services.studio import Studio
 
@@ -19,13 +19,31 @@ MOST_JOBS = 50
 
 
 def get_queue(studio: Studio, user: User) -> dict[str, Any]:
-    """Lanes, the user's own jobs with their places, others as counts, workers."""
+    """Lanes, the user's own jobs with their places, others as counts, devices and workers."""
     with studio.db.reading() as session:
+        workers = catalog.live_workers(session)
+        loads = _loads(session, user)
         return {
             "lanes": _lanes(session, user),
             "jobs": _own_jobs(session, studio, user),
-            "workers": [_worker(worker) for worker in catalog.live_workers(session)],
+            "devices": [_device(one, loads[one.id]) for one in workers if one.kind == "device"],
+            "workers": [_worker(one, loads[one.id]) for one in workers],
         }
+
+
+def _loads(session: Session, user: User) -> dict[str, dict[str, int]]:
+    """How many jobs each worker runs, and how many of them are the user's; nothing else about other people's."""
+    loads: dict[str, dict[str, int]] = defaultdict(lambda: {"jobs": 0, "mine": 0})
+    mine = (Job.user_id == user.id).label("mine")
+    rows = session.execute(
+        select(Job.owner, mine, func.count())
+        .where(Job.state == "running", Job.owner.is_not(None))
+        .group_by(Job.owner, mine)
+    )
+    for owner, is_mine, count in rows:
+        loads[str(owner)]["jobs"] += count
+        loads[str(owner)]["mine"] += count if is_mine else 0
+    return loads
 
 
 def _lanes(session: Session, user: User) -> dict[str, dict[str, int]]:
@@ -72,7 +90,22 @@ def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, An
     ]
 
 
-def _worker(worker: Any) -> dict[str, Any]:
+def _device(worker: Worker, running: dict[str, int]) -> dict[str, Any]:
+    facts = worker.facts
+    return {
+        "worker_id": worker.id,
+        "device": worker.device,
+        "name": facts.get("device_name"),
+        "memory_bytes": facts.get("memory_bytes"),
+        "threads": facts.get("threads"),
+        "flops_per_second": facts.get("flops_per_second"),
+        "state": worker.state,
+        "heartbeat_at": rfc3339(worker.heartbeat_at),
+        "running": running,
+    }
+
+
+def _worker(worker: Worker, running: dict[str, int]) -> dict[str, Any]:
     return {
         "id": worker.id,
         "kind": worker.kind,
@@ -81,6 +114,7 @@ def _worker(worker: Any) -> dict[str, Any]:
         "families": sorted(worker.families),
         "started_at": rfc3339(worker.started_at),
         "heartbeat_at": rfc3339(worker.heartbeat_at),
+        "running": running,
     }
 
 

@@ -28,7 +28,7 @@ def jobs(session: Session, rows: Sequence[Job], settings: Settings) -> list[dict
     if ended:
         for result in session.scalars(select(Result).where(Result.job_id.in_(ended))):
             results[result.job_id] = result
-        for artifact in session.scalars(_outputs(ended)):
+        for artifact in outputs(session, ended):
             artifacts[artifact.job_id].append(artifact)
     places = waiting.places(session, rows)
     held = _waiting(session, rows, settings)
@@ -50,10 +50,10 @@ def _waiting(session: Session, rows: Sequence[Job], settings: Settings) -> str |
     return quotas.waiting_words(session, settings, queued.user_id) if queued else None
 
 
-def _outputs(job_ids: list[str]) -> Any:
-    # outputs by index, then what was asked for after them (a grid, a strip)
+def outputs(session: Session, job_ids: list[str]) -> Sequence[Artifact]:
+    """By index, then what was asked for after them (a grid, a strip)."""
     last = (Artifact.role != "output").label("last")
-    return (
+    return session.scalars(
         select(Artifact)
         .where(
             Artifact.job_id.in_(job_ids),
@@ -61,4 +61,4 @@ def _outputs(job_ids: list[str]) -> Any:
             Artifact.role != "preview",
         )
         .order_by(last, Artifact.index, Artifact.id)
-    )
+    ).all()

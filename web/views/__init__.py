@@ -12,6 +12,7 @@ from web.views import (
     account,
     artifacts,
     datasets,
+    docs,
     generate,
     home,
     jobs,
@@ -51,6 +52,7 @@ def init_app(app: Flask) -> None:
         queue,
         account,
         people,
+        docs,
     ):
         pages.register_blueprint(part.bp)
     app.register_blueprint(pages)

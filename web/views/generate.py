@@ -78,7 +78,7 @@ def _choices(user: User, model: Model, fields: list[forms.Field]) -> list[dict[s
 
 
 def _recent(user: User) -> list[dict[str, Any]]:
-    filters = jobs.Filters(state="succeeded", kind="generate", limit=str(RECENT_JOBS))
+    filters = jobs.Filters(state="succeeded", kind="generate", limit=RECENT_JOBS)
     made = jobs.list_jobs(studio(), user, filters)["items"]
     artifacts = [one for job in made for one in job["result"]["artifacts"]]
     return [media.choice_of_artifact(one) for one in artifacts[: MOST_CHOICES // 2]]

@@ -27,13 +27,13 @@ MOST_RESULTS = 10
 @bp.get("/")
 def index() -> ResponseReturnValue:
     user, here = current_user(), studio()
-    active = jobs.list_jobs(here, user, jobs.Filters(state="running,queued", limit="6"))
-    ended = jobs.list_jobs(here, user, jobs.Filters(state="succeeded,failed,cancelled", limit="8"))
+    active = jobs.list_jobs(here, user, jobs.Filters(state="running,queued", limit=6))
+    ended = jobs.list_jobs(here, user, jobs.Filters(state="succeeded,failed,cancelled", limit=8))
     return render_template(
         "home.html",
         families=families.list_families(here),
         datasets=datasets.list_datasets(here, user)["items"],
-        models=models.list_models(here, user, Page(limit="1"))["items"],
+        models=models.list_models(here, user, Page(limit=1))["items"],
         active=sorted(active["items"], key=lambda job: bool(job["state"] != "running")),
         recent=ended["items"],
         results=_results(user, ended["items"]),

@@ -103,6 +103,7 @@ def retry(job_id: str) -> ResponseReturnValue:
 
 @bp.post("/jobs/<job_id>/continue")
 def go_on(job_id: str) -> ResponseReturnValue:
+    jobs.get_job(studio(), current_user(), job_id)  # 404 goes before what is wrong with the form
     asked = {"steps": _whole("steps")}
     return _new(
         job_id,

@@ -60,7 +60,7 @@ def _page(family: dict[str, Any], error: AppError | None = None) -> str:
     fields = job_forms.drawn(action["schema"], action["example"], error)
     ready = [
         one
-        for one in datasets.list_datasets(studio(), current_user(), Page(limit="200"))["items"]
+        for one in datasets.list_datasets(studio(), current_user(), Page(limit=200))["items"]
         if one["state"] == "ready" and one["kind"] == family["dataset_kind"]
     ]
     typed = job_forms.typed()

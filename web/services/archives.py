@@ -1,0 +1,245 @@
+"""Many files as one download: the results of a job, chosen results, a model, a dataset, each with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared import datasets, packs
+from shared.errors import Conflict, NotFound
+from shared.models import Artifact, Dataset, DatasetItem, Job, Model, User
+from web.services import access, artifacts, cards, models, shown
+from web.services.datasets import item_shape
+from web.services.shapes import artifact_shape, rfc3339
+from web.services.studio import Studio
+from web.services.zips import Member, Names, safe, size_of, zipped
+
+FORMAT = 1  # raised when the same things would give other bytes
+MANIFEST = "manifest.json"
+MOST_ARTIFACTS = 1000
+ITEMS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip that can be sent: `etag` names its bytes; `size` is None where they are not counted beforehand."""
+
+    name: str
+    etag: str
+    size: int | None
+    read: Callable[[], Iterator[bytes]]
+
+
+# ---- results ---------------------------------------------------------------------------------------
+
+
+def job_archive(studio: Studio, user: User, job_id: str) -> Archive:
+    """What the job has made, maybe nothing. Raises NotFound."""
+    with studio.db.reading() as session:
+        job = access.own(session, Job, job_id, user)
+        rows = shown.outputs(session, [job.id])
+        about = _about_job(session, job, user)
+    names = Names(MANIFEST)
+    named = [(names.unique(row.name), row) for row in rows]
+    manifest = {**about, "artifacts": [_entry(name, row) for name, row in named]}
+    return _whole(_title(job.name or job.family, job.id), manifest, _files(studio, named))
+
+
+def artifacts_archive(studio: Studio, user: User, ids: Sequence[str]) -> Archive:
+    """Chosen results of any jobs, a folder for each job. Raises NotFound if one of them is not the user's."""
+    with studio.db.reading() as session:
+        rows = [access.own(session, Artifact, one, user) for one in dict.fromkeys(ids)]
+        job_ids = list(dict.fromkeys(row.job_id for row in rows))
+        jobs = [_about_job(session, session.get_one(Job, one), user) for one in job_ids]
+    names = Names(MANIFEST)
+    named = [(names.unique(f"{row.job_id}/{row.name}"), row) for row in rows]
+    manifest = {
+        "format": FORMAT,
+        "jobs": jobs,
+        "artifacts": [_entry(name, row) for name, row in named],
+    }
+    return _whole("results", manifest, _files(studio, named))
+
+
+def _about_job(session: Session, job: Job, user: User) -> dict[str, Any]:
+    lineage = artifacts.lineage_of_job(session, job, user)
+    return {
+        "format": FORMAT,
+        "job": {
+            "id": job.id,
+            "kind": job.kind,
+            "family": job.family,
+            "family_version": job.family_version,
+            "name": job.name,
+            "state": job.state,
+            "seed": job.seed,
+            "params": job.params,
+            "created_at": rfc3339(job.created_at),
+            "finished_at": rfc3339(job.finished_at),
+        },
+        "model": {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None,
+        "lineage": lineage,
+    }
+
+
+def _entry(name: str, row: Artifact) -> dict[str, Any]:
+    return {"file": name, **artifact_shape(row)}
+
+
+def _files(studio: Studio, named: Sequence[tuple[str, Artifact]]) -> list[Member]:
+    return [
+        Member(name, row.bytes, _opener(studio, row.location, f"The file of artifact {row.id}"))
+        for name, row in named
+    ]
+
+
+def _opener(studio: Studio, location: str, what: str) -> Callable[[], BinaryIO]:
+    """Raises NotFound at once when the file is gone; afterwards the answer has begun."""
+    path = studio.storage.path_of(location)
+    if not path.is_file():
+        raise NotFound(f"{what} is gone.")
+    return partial(_open, path)
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def _whole(name: str, manifest: dict[str, Any], files: list[Member]) -> Archive:
+    """The manifest names every file by its hash, so its own hash names the bytes of the zip."""
+    text = (json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return _of([_made(MANIFEST, text), *files], name, hashlib.sha256(text).hexdigest())
+
+
+def _of(members: list[Member], name: str, etag: str) -> Archive:
+    return Archive(f"{name}.zip", etag, size_of(members), lambda: zipped(members))
+
+
+def _made(name: str, data: bytes) -> Member:
+    return Member(name, len(data), lambda: io.BytesIO(data))
+
+
+# ---- models ------------------------------------------------------------------------------------------
+
+
+def model_archive(studio: Studio, user: User, model_id: str) -> Archive:
+    """The folder that the owning library's `from_pretrained` loads, byte for byte, and a card. Raises NotFound."""
+    with studio.db.reading() as session:
+        row = access.readable(session, Model, model_id, user)
+    card = models.get_model(studio, user, model_id)
+    members = [_model_file(studio, row, name, card["mine"]) for name in sorted(row.files)]
+    # a card that the family wrote is part of what the hash of the model names: it stays as it is
+    card_name = "CARD.md" if "README.md" in row.files else "README.md"
+    card_text = cards.markdown(card).encode()
+    members.insert(0, _made(card_name, card_text))
+    if cards.META not in row.files:
+        members.append(_made(cards.META, cards.meta(card).encode()))
+    etag = hashlib.sha256(card_text + row.sha256.encode()).hexdigest()
+    return _of(members, _title(row.name, row.id), etag)
+
+
+def _model_file(studio: Studio, row: Model, name: str, mine: bool) -> Member:
+    opened = _opener(studio, f"{row.location}/{name}", f"{name} of this model")
+    if name == cards.META and not mine:
+        with opened() as file:
+            return _made(name, cards.stranger_copy(file.read()))
+    return Member(name, int(row.files[name]["bytes"]), opened)
+
+
+# ---- datasets ----------------------------------------------------------------------------------------
+
+
+def dataset_archive(studio: Studio, user: User, dataset_id: str) -> Archive:
+    """Every item as a file, and manifest.jsonl with labels and captions. Raises NotFound, Conflict until it is ready.
+
+    Items may be millions: they are read a page at a time, so their number and their names take no memory.
+    """
+    with studio.db.reading() as session:
+        row = access.readable(session, Dataset, dataset_id, user)
+        if row.state != "ready":
+            raise Conflict("The dataset is not ready.")
+    pack = _opener(studio, datasets.key_of(row.id, packs.DATA), "The data of this dataset")
+    etag = hashlib.sha256(f"{FORMAT} {row.id} {row.sha256}".encode()).hexdigest()
+    name = f"{_title(row.name, row.id)}.zip"
+    return Archive(name, etag, None, lambda: zipped(_dataset_members(studio, row.id, pack)))
+
+
+def _title(name: str, row_id: str) -> str:
+    """The name of a download: one part, and what makes it unique."""
+    return f"{'_'.join(safe(name).replace('/', ' ').split())}-{row_id}"
+
+
+def _dataset_members(
+    studio: Studio, dataset_id: str, pack: Callable[[], BinaryIO]
+) -> Iterator[Member]:
+    lines = sum(map(len, _manifest_lines(studio, dataset_id)))
+    yield Member(packs.MANIFEST, lines, lambda: _as_file(_manifest_lines(studio, dataset_id)))
+    for item in _items(studio, dataset_id):
+        opened = partial(_section, pack, item.offset, item.bytes)
+        yield Member(_file_of(item), item.bytes, opened)
+
+
+def _section(pack: Callable[[], BinaryIO], offset: int, size: int) -> BinaryIO:
+    return io.BufferedReader(packs.Section(pack(), offset, size))
+
+
+def _manifest_lines(studio: Studio, dataset_id: str) -> Iterator[bytes]:
+    for item in _items(studio, dataset_id):
+        line = {"file": _file_of(item), **item_shape(item)}
+        yield (json.dumps(line, ensure_ascii=False) + "\n").encode()
+
+
+def _as_file(lines: Iterator[bytes]) -> BinaryIO:
+    return io.BufferedReader(_Lines(lines))
+
+
+class _Lines(io.RawIOBase):
+    """Lines that are made as they are read."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._lines, b"")
+        found = self._rest[: len(buffer)]
+        buffer[: len(found)] = found
+        self._rest = self._rest[len(found) :]
+        return len(found)
+
+
+def _file_of(item: DatasetItem) -> str:
+    """Its number makes the name unique; the folders of the upload, which may be labels, stay."""
+    folder, _, last = safe(item.name).rpartition("/")
+    suffix = ".png" if item.media_type == "image/png" else ".txt"
+    last = last if last.lower().endswith(suffix) else last + suffix
+    return f"items/{folder}/{item.n:06d}-{last}" if folder else f"items/{item.n:06d}-{last}"
+
+
+def _items(studio: Studio, dataset_id: str) -> Iterator[DatasetItem]:
+    """In order; no session is open while somebody reads slowly."""
+    after = -1
+    while True:
+        with studio.db.reading() as session:
+            page = session.scalars(
+                select(DatasetItem)
+                .where(DatasetItem.dataset_id == dataset_id, DatasetItem.n > after)
+                .order_by(DatasetItem.n)
+                .limit(ITEMS_AT_ONCE)
+            ).all()
+        yield from page
+        if len(page) < ITEMS_AT_ONCE:
+            return
+        after = page[-1].n
