@@ -124,8 +124,10 @@ def _whole(name: str) -> int:
 
 def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseReturnValue:
     """To the page of the job that this made, or back with the reason why it made none."""
+    user = current_user()
+    jobs.get_job(studio(), user, job_id)  # what is not there has no page to go back to
     try:
-        job_id = submit(current_user()).job["id"]
+        job_id = submit(user).job["id"]
     except (Conflict, InvalidInput) as error:
         problems = error.errors if isinstance(error, InvalidInput) else []
         reasons = [f"{one['pointer'].strip('/')} {one['message']}" for one in problems]
