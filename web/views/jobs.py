@@ -113,13 +113,14 @@ def go_on(job_id: str) -> ResponseReturnValue:
 @bp.post("/jobs/<job_id>/model")
 def make_model(job_id: str) -> ResponseReturnValue:
     step, asked = _whole("step"), CheckpointModelRequest()
+    step = -1 if step is None else step  # there is no checkpoint there
     return _new(job_id, lambda user: continuing.make_model(studio(), user, job_id, step, asked))
 
 
-def _whole(name: str) -> int:
-    """A whole number of a form; -1, which every check refuses, where it is none."""
+def _whole(name: str) -> int | None:
+    """A whole number of a form; None where there is none, which is told once the job is found."""
     text = request.form.get(name, "").strip()
-    return int(text) if WHOLE.fullmatch(text) else -1
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseReturnValue:
