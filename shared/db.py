@@ -40,6 +40,8 @@ SERVER_AWAY = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # a process that was stopped in a transaction must not keep its rows from everybody else
+    "options": "-c idle_in_transaction_session_timeout=15000",
 }
 
 metadata = MetaData(

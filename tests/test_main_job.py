@@ -134,10 +134,13 @@ def test_pictures_carry_their_label_and_know_where_they_come_from(atelier, clien
     assert "3" in model["generate_schema"]["properties"]["class_label"]["enum"]
     job = ended(
         client,
-        client.jobs.submit("generate", {"count": 3, "class_label": "3"}, model_id=model["id"]),
+        client.jobs.submit(
+            "generate", {"count": 3, "class_label": "3", "grid": True}, model_id=model["id"]
+        ),
     )
     artifacts = job["result"]["artifacts"]
-    assert [artifact["index"] for artifact in artifacts] == [0, 1, 2]
+    assert [artifact["index"] for artifact in artifacts] == [0, 1, 2, 3]
+    assert [artifact["role"] for artifact in artifacts] == ["output"] * 3 + ["grid"]
     content = get(atelier, client, f"/artifacts/{artifacts[0]['id']}/content")
     assert content.headers["Content-Type"] == "image/png"
     with Image.open(io.BytesIO(content.content)) as picture:

@@ -317,10 +317,8 @@ class Supervisor:
         held.ending = why
         held.asked_at = time.monotonic()
         if held.phase is Phase.RUNNING:
-            message: link.Message = (
-                link.Cancel(job=held.key) if at_once else link.Drain(job=held.key, why=why)
-            )
-            self._watch.send(message)
+            drain = link.Drain(job=held.key, why=why)
+            self._watch.send(link.Cancel(job=held.key) if at_once else drain)
 
     def _lost(self, held: Held) -> None:
         """Someone else has the job, or it has ended; while we close it that is how it looks, too."""

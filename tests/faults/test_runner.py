@@ -123,3 +123,14 @@ def test_generations_run_between_the_steps_of_a_training(bench):
     assert bench.wait(generation).state == "succeeded"
     assert bench.job(training).state == "running"
     assert bench.wait(training).state == "succeeded"
+
+
+@ONE_DATABASE
+def test_a_training_that_memory_is_too_small_for_fails_with_advice(make_bench):
+    bench = make_bench(runner_memory_bytes=1 << 30)
+    job = bench.train("hog_rss", at=3, megabytes=4000)
+    bench.worker()
+    found = bench.wait(job, seconds=60)
+    assert (found.state, found.error_code) == ("failed", "oom")
+    assert "Memory ran out at step 3" in found.error_message and "smaller" in found.error_message
+    assert "oom" in [event.data.get("why") for event in bench.events(job, "state")]

@@ -131,7 +131,8 @@ def test_a_broken_rule_or_cost_is_never_our_fault(alice, work, studio, broken):
 def test_a_queued_job_says_why_it_does_not_run(alice, work, studio):
     dataset_id = work.dataset(alice)
     first = alice.post("/jobs", json={**TRAIN, "dataset_id": dataset_id}).json
-    assert first["queue"] == {"position": 1, "estimated_start_at": None, "reason": "no_worker"}
+    place = {"position": 1, "estimated_start_at": None, "reason": "no_worker", "waiting": None}
+    assert first["queue"] == place
     add_worker(studio)
     queue = alice.get(f"/jobs/{first['id']}").json["queue"]
     assert (queue["position"], queue["reason"]) == (1, "starting")
@@ -139,7 +140,7 @@ def test_a_queued_job_says_why_it_does_not_run(alice, work, studio):
     second = alice.post("/jobs", json={**TRAIN, "dataset_id": dataset_id}).json
     assert (second["queue"]["position"], second["queue"]["reason"]) == (2, "device_busy")
     paused = alice.post(f"/jobs/{second['id']}/pause").json["queue"]
-    assert paused == {"position": None, "estimated_start_at": None, "reason": "paused"}
+    assert paused == dict(place, position=None, reason="paused")
     listed = {job["id"]: job for job in alice.get("/queue").json["jobs"]}
     assert listed[second["id"]]["reason"] == "paused"
     assert listed[first["id"]]["estimated_start_at"]

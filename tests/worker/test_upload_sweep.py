@@ -10,7 +10,7 @@ from shared import uploads
 from shared.db import clock
 from shared.ids import new_id
 from shared.models import Dataset, Upload
-from worker.dataset_sweep import ORPHAN_SECONDS, sweep_datasets
+from worker.dataset_sweep import sweep_datasets
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def sweep(db, settings, storage):
 
 
 def aged(path):
-    old = path.stat().st_mtime - ORPHAN_SECONDS - 10
+    old = path.stat().st_mtime - uploads.KEPT_SECONDS - 10
     os.utime(path, (old, old))
 
 

@@ -114,19 +114,22 @@ def go_on(job_id: str) -> ResponseReturnValue:
 @bp.post("/jobs/<job_id>/model")
 def make_model(job_id: str) -> ResponseReturnValue:
     step, asked = _whole("step"), CheckpointModelRequest()
+    step = -1 if step is None else step  # there is no checkpoint there
     return _new(job_id, lambda user: continuing.make_model(studio(), user, job_id, step, asked))
 
 
-def _whole(name: str) -> int:
-    """A whole number of a form; -1, which every check refuses, where it is none."""
+def _whole(name: str) -> int | None:
+    """A whole number of a form; None where there is none, which is told once the job is found."""
     text = request.form.get(name, "").strip()
-    return int(text) if WHOLE.fullmatch(text) else -1
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseReturnValue:
     """To the page of the job that this made, or back with the reason why it made none."""
+    user = current_user()
+    jobs.get_job(studio(), user, job_id)  # what is not there has no page to go back to
     try:
-        job_id = submit(current_user()).job["id"]
+        job_id = submit(user).job["id"]
     except (Conflict, InvalidInput) as error:
         problems = error.errors if isinstance(error, InvalidInput) else []
         reasons = [f"{one['pointer'].strip('/')} {one['message']}" for one in problems]

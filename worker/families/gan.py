@@ -32,7 +32,7 @@ from worker.metrics.energy import held_distance
 from worker.nn.adversarial import generator_loss, gradient_penalty, judge_loss, slopes
 from worker.nn.augment import augmented
 from worker.nn.draws import normals, uniforms
-from worker.nn.fields import number, sheet
+from worker.nn.fields import number, patience, sheet
 from worker.nn.great_circle import blend
 from worker.nn.hub_folder import load_folder, save_folder
 from worker.nn.levels import level_sizes, level_widths
@@ -73,6 +73,7 @@ class TrainParams(Params):
     validate_every: int = number(
         250, 1, 1_000_000, "Validate every", "Steps between two measurements.", unit="steps"
     )
+    patience: int = patience()
     ema_decay: float = number(
         0.995, 0.0, 0.9999, "Averaging", "Decay of the mean weights; 0: off.", advanced=True
     )

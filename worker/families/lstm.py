@@ -8,7 +8,6 @@ Peng 1990): each row of a batch follows the text, and its state goes on from ste
 Use it for small texts and for long ones to be written cheaply: a token costs the same however much came before, and
 nothing ever falls out of a window. transformer_lm learns more from a large text. The held-out loss is in nats per
 character, comparable with that family's; the training loss is per token, which for characters is the same.
-
 An empty prompt starts a new document.
 """
 
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from shared.params import Field, Params
 from worker.data.texts import Streams
 from worker.family import Family
-from worker.nn.fields import number
+from worker.nn.fields import number, patience
 from worker.nn.language import first_token, make_optimizer, make_tokens
 from worker.nn.linear import Linear
 from worker.nn.schedule import warm_cosine
@@ -102,6 +101,7 @@ class TrainParams(Params):
     validate_every: int = number(
         250, 1, 1_000_000, "Validate every", "Steps between two measurements.", unit="steps"
     )
+    patience: int = patience()
 
 
 GenerateParams = TextParams
