@@ -16,7 +16,6 @@ from tests.web.conftest import API
 OPEN = {
     "/healthz",
     "/readyz",
-    "/metrics",  # looks for itself who asks (tests/web/test_metrics.py)
     f"{API}/healthz",
     f"{API}/readyz",
     f"{API}/openapi.json",
@@ -45,8 +44,6 @@ OWN = {
 # for administrators: 403 for everybody else, whatever the id (tests/web/test_people.py)
 ADMIN = {
     f"{API}/audit",
-    f"{API}/storage",
-    f"{API}/storage/sweep",
     f"{API}/invitations",
     f"{API}/invitations/<invitation_id>",
     f"{API}/storage",
@@ -55,8 +52,6 @@ ADMIN = {
     f"{API}/users/<user_id>",
     f"{API}/users/<user_id>/link",
 }
-# only for administrators
-ADMIN = {f"{API}/storage", f"{API}/storage/sweep"}
 # open on this machine alone, and only where nobody else can reach the server (test_metrics.py)
 LOCAL = {"/metrics"}
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -99,9 +94,11 @@ def test_what_is_for_administrators_is_refused_to_others(app, alice, person):
     root = person("root", admin=True)
     for rule in rules(app):
         for method in rule.methods & set(METHODS) if rule.rule in ADMIN else ():
-            path = rule.rule.removeprefix(API)
+            path = filled(rule, dict.fromkeys(rule.arguments, "0")).removeprefix(API)
             assert getattr(alice, method.lower())(path).status_code == 403, (method, path)
-            assert getattr(root, method.lower())(path).status_code in (200, 202), (method, path)
+            # whatever else is wrong with it: who asks is not
+            answer = getattr(root, method.lower())(path)
+            assert answer.status_code not in (401, 403, 405, 500), (method, path)
 
 
 def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):

@@ -376,3 +376,10 @@ def test_a_missing_job_is_not_found(alice):
     for path in ("/jobs/nothing", "/jobs/..%2f..%2fetc", "/jobs/%00"):
         assert alice.get(path).status_code == 404
     assert NotFound.status == 404
+
+
+@pytest.mark.parametrize("torn", ['"<", "", W/"x"', '"', "W/", ",,", '"1" "2"', "*"])
+def test_a_torn_if_none_match_is_no_fault_of_ours(alice, work, torn):
+    job_id = work.training(alice)["id"]
+    answer = alice.get(f"/jobs/{job_id}?wait=1", headers={"If-None-Match": torn})
+    assert answer.status_code in (200, 304)

@@ -115,7 +115,8 @@ def show(job_id: str) -> Response:
 
 def _version_seen() -> int | None:
     """The version in If-None-Match; the clock that a tag holds while queued ends no wait."""
-    seen = [tag.partition(".")[0] for tag in request.if_none_match.as_set(include_weak=True)]
+    tags = request.if_none_match.as_set(include_weak=True)
+    seen = [tag.partition(".")[0] for tag in tags if tag]  # a torn header gives None
     return max((int(number) for number in seen if VERSION.fullmatch(number)), default=None)
 
 

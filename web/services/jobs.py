@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from shared import jobs as states
 from shared import quotas, waiting
 from shared.db import clock
-from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused, StorageFull
+from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused
 from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
@@ -25,6 +25,7 @@ from web.services import access, references, shown, submit
 from web.services.curves import job_metrics
 from web.services.events import job_events, job_log, job_previews, latest_events
 from web.services.job_lists import Filters, list_jobs
+from web.services.room import check_disk
 from web.services.shapes import finite, queue_shape
 from web.services.studio import Studio
 
@@ -68,7 +69,7 @@ def submit_job(
     QuotaExceeded and KeyReused.
     """
     if dry_run:
-        _check_disk(studio)
+        check_disk(studio)
         with studio.db.reading() as session:
             quotas.check_storage(session, studio.settings, user.id)
             planned = submit.plan(session, studio, user, body)
@@ -93,7 +94,7 @@ def accept_once(
         with studio.db.reading() as session:
             if replay := _replay(session, user, key, digest):
                 return replay
-    _check_disk(studio)
+    check_disk(studio)
     with studio.db.reading() as session:
         quotas.check_storage(session, studio.settings, user.id)
         new = make(session)
@@ -102,7 +103,7 @@ def accept_once(
 
 def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
     """The same job again as a new row. Raises Conflict while the first has not ended."""
-    _check_disk(studio)
+    check_disk(studio)
     with studio.db.reading() as session:
         job = access.own(session, Job, job_id, user)
         quotas.check_storage(session, studio.settings, user.id)
@@ -180,11 +181,6 @@ def _check_key(key: str) -> None:
 def _digest(asked: dict[str, Any]) -> str:
     text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_disk(studio: Studio) -> None:
-    if studio.storage.free_percent() < studio.settings.disk_low_percent:
-        raise StorageFull()
 
 
 def _dry(planned: submit.Plan, place: waiting.Place) -> dict[str, Any]:
