@@ -16,6 +16,7 @@ def live(app):
     server.stop()
 
 
+@pytest.mark.slow  # two minutes with coverage, and it draws other ids each time: no gate for a merge
 def test_the_document_is_true(live, alice, work, studio):
     contract.hurry(studio)
     contract.stock(alice, work)
