@@ -92,7 +92,7 @@ def chosen_theme() -> str:
 def here_with(**chosen: str) -> str:
     """This page with another language or theme; what answered a form has no address of its own."""
     if request.method not in ("GET", "HEAD"):
-        return url_for("pages.home.index", **chosen)
+        return f"{url_for('pages.home.index')}?{urlencode(chosen)}"
     kept = [pair for pair in request.args.items(multi=True) if pair[0] not in chosen]
     return f"{request.path}?{urlencode([*kept, *chosen.items()])}"
 
@@ -111,7 +111,7 @@ def _choose() -> ResponseReturnValue | None:
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         return None
     kept = [pair for pair in request.args.items(multi=True) if pair[0] not in ("language", "theme")]
-    answer = redirect(request.path + (f"?{urlencode(kept)}" if kept else ""), 303)
+    answer = redirect(request.path + (f"?{urlencode(kept, safe='/')}" if kept else ""), 303)
     secure = studio().settings.public_url.startswith("https://")
     for name, value, known in (
         (LANGUAGE_COOKIE, language, LANGUAGES),

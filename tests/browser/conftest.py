@@ -61,7 +61,7 @@ def signed_in(atelier, chromium):
             page.goto(
                 first_run_link(atelier)
                 if name == "admin"
-                else atelier.atelier("user", "link", name)
+                else atelier.atelier("user", "passwd", name)
             )
             choose_password(page)
             states[name] = context.storage_state()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import PASSWORD, axe, choose_password, first_run_link, fits, shoot
+from tests.browser.conftest import PASSWORD, axe, choose_password, first_run_link
 from tests.installation import Installation
 
 
@@ -58,14 +58,3 @@ def test_a_guest_chooses_too_and_without_a_script(page_at):
     assert page.url.endswith("/sign-in?next=/jobs")
     page.get_by_role("link", name="深色").click()
     assert page.locator("html").get_attribute("data-theme") == "dark"
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 820, 1440])
-def test_the_style_page_shows_all_parts(page_at, width, scheme):
-    page = page_at(width, scheme, who="admin")
-    page.goto("/style")
-    assert fits(page)
-    shoot(page, f"style-{width}-{scheme}")
-    if width == 1440:
-        assert axe(page) == []
