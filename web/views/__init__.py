@@ -17,6 +17,7 @@ from web.views import (
     datasets,
     docs,
     generate,
+    help,
     home,
     jobs,
     joining,
@@ -58,6 +59,7 @@ def init_app(app: Flask) -> None:
         account,
         people,
         docs,
+        help,
         style,
     ):
         pages.register_blueprint(part.bp)
@@ -66,6 +68,7 @@ def init_app(app: Flask) -> None:
     numbers.init_app(app)
     words.init_app(app)
     media.init_app(app)
+    help.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(said=said)
