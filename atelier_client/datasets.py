@@ -8,7 +8,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ import httpx
 
 from atelier_client.connection import Connection, Object
 from atelier_client.downloads import Progress, fetch_archive
-from atelier_client.errors import ClientError
+from atelier_client.errors import ClientError, NotFound
 from atelier_client.notebook import card_html, picture_html
 from atelier_client.records import Record
 from atelier_client.sending import Part, counted, size_of
@@ -82,8 +82,10 @@ class Dataset(Record):
         pictures = ""
         if self["state"] == "ready" and self["kind"] == "images":
             few = range(min(MOST_SHOWN, self["items"]))
-            found = [self._datasets.thumbnail(self["id"], n) for n in few]
-            pictures = "".join(picture_html(*one) for one in found)
+            with suppress(NotFound):  # small pictures of older datasets may be missing
+                pictures = "".join(
+                    picture_html(*self._datasets.thumbnail(self["id"], n)) for n in few
+                )
         return card_html(self, ("name", "kind", "state", "items", "bytes")) + pictures
 
 

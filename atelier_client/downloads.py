@@ -112,7 +112,7 @@ def _fetch_rest(
             return False
         # 200 to a Range: the bytes are other ones now, or a server that knows no ranges sends all again
         with part.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_raw(CHUNK):
+            for chunk in response.iter_bytes(CHUNK):
                 file.write(chunk)
                 if on_progress:
                     on_progress(file.tell(), source.size or 0)

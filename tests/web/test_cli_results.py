@@ -7,10 +7,12 @@ import threading
 import zipfile
 
 import pytest
+from PIL import Image
 
-from shared.models import Dataset
+from shared import short_tasks
 from tests.servers import wait_until
 from tests.web.test_cli_more import ids, run, run_as, server
+from worker.tasks import HANDLERS
 
 __all__ = ["run", "run_as", "server"]
 
@@ -78,7 +80,7 @@ def test_results_leave_as_zips(run, work, alice, tmp_path):
     job_id = work.generation(alice)["id"]
     (row,) = [one for one in work.claim() if one.id == job_id]
     work.succeed(row, (b"one", b"two"))
-    made = sorted(ids(run("artifact", "list", job_id, "--json")))
+    made = [one["id"] for one in shown(run("artifact", "list", job_id, "--json"))]
     whole = run("job", "archive", job_id, "-o", tmp_path / "all.zip")
     assert whole.stdout.strip() == str(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
@@ -117,17 +119,27 @@ def test_a_dataset_is_looked_at_and_taken_away(run, studio, work, alice, tmp_pat
         assert archive.namelist() == ["manifest.jsonl", "items/000000-a.png"]
 
 
-def test_pictures_get_their_table_and_bad_files_may_be_left_out(run, alice, studio, tmp_path):
+def test_pictures_get_their_captions_and_bad_files_are_left_out(run, studio, tmp_path):
+    def check():
+        with studio.db.writing() as session:
+            task = short_tasks.claim_due(session, 60)
+        HANDLERS[task.name](studio.settings, studio.db, studio.storage, task.arguments)
+
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.png").write_bytes(b"no picture")
-    (tmp_path / "captions.csv").write_text("file_name,caption\na.png,a red square\n")
+    Image.new("L", (4, 4)).save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    (tmp_path / "captions.csv").write_text("file_name,caption\na.png,a black square\n")
     add = ("dataset", "add", tmp_path / "pictures", "--table", tmp_path / "captions.csv")
-    for how in ("--resumable", "--at-once"):
-        made = run(*add, "--accept-partial", how, "--no-wait").stdout.strip()
-        with studio.db.reading() as session:
-            row = session.get_one(Dataset, made)
-            assert row.state == "checking" and row.problems["partial"]
-    assert run("dataset", "accept", made).exit_code == 3  # nothing was refused yet
+    for how in (("--at-once",), ("--resumable", "--accept-partial")):
+        made = run(*add, *how, "--no-wait").stdout.strip()
+        check()
+        if how == ("--at-once",):
+            assert shown(run("dataset", "show", made, "--json"))["state"] == "refused"
+            assert run("dataset", "accept", made, "--no-wait").exit_code == 0
+            check()
+        assert shown(run("dataset", "show", made, "--json"))["state"] == "ready"
+        (item,) = shown(run("dataset", "items", made, "--json"))
+        assert (item["name"], item["caption"]) == ("a.png", "a black square")
 
 
 def test_uploads_are_listed_and_deleted(run, alice):
@@ -160,8 +172,10 @@ def test_tokens_with_scopes_are_made_listed_and_revoked(run, work, alice):
     assert run("token", "create", "x", "--scope", "everything").exit_code == 2
 
 
-def test_administrators_read_the_audit_and_invite(run, run_as, person):
+def test_administrators_read_the_audit_and_invite(run, run_as, person, limits):
     root = run_as(person("root", admin=True))
+    assert "closed" in root("invitation", "create").stderr
+    limits(sign_up="invite")
     assert run("audit").exit_code == 3
     link = root("invitation", "create", "--note", "for Eve").stdout
     assert "/join/" in link
