@@ -30,6 +30,7 @@ from shared.dataset_preview import Preview
 from shared.db import Database
 from shared.errors import BadData, StorageFull
 from shared.failpoints import failpoint
+from shared.log import places
 from shared.models import Dataset, DatasetItem
 from shared.quotas import storage_left
 from shared.storage import LocalStorage
@@ -219,7 +220,7 @@ def _run_child(request: dict[str, Any], work: Path) -> Report:
     if child.returncode == 0:
         return _reported(work)
     trace = (work / "stderr").read_bytes()[-LONGEST_TRACE:].decode(errors="replace")
-    log.error("the checking process ended with %s: %s", child.returncode, trace)
+    log.error("the checking process ended with %s: %s", child.returncode, places(trace))
     return Report([_unfinished(work, child.returncode)], fatal=True)
 
 

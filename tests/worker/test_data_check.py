@@ -237,6 +237,13 @@ class TestOnOneDatabase:
             {"name": "a.txt", "message": "could not be checked; it may be damaged"}
         ]
 
+    def test_of_a_child_that_crashes_the_log_has_place_and_class_but_no_words(
+        self, spy, check, caplog
+    ):
+        check({"a.txt": b"quote"})
+        assert "canary" not in caplog.text and "cannot read" not in caplog.text
+        assert "in main" in caplog.text and "ValueError" in caplog.text
+
     def test_a_child_that_hangs_is_killed(self, spy, check, monkeypatch, tmp_path):
         monkeypatch.setattr(data_check, "WALL_SECONDS", 2.0)
         pids = []
