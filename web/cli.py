@@ -93,7 +93,7 @@ def config(data: Path | None, as_json: bool) -> None:
 
 def _shown(settings: Settings) -> dict[str, object]:
     shown: dict[str, object] = settings.model_dump(mode="json")
-    for name in ("secret_key", "metrics_token"):
+    for name in ("secret_key", "metrics_token", "s3_secret_key"):
         shown[name] = MASK if shown[name] else ""
     for name in ("database_url", "redis_url"):
         shown[name] = _without_password(str(shown[name]))

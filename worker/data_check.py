@@ -32,7 +32,7 @@ from shared.errors import BadData, StorageFull
 from shared.failpoints import failpoint
 from shared.models import Dataset, DatasetItem
 from shared.quotas import storage_left
-from shared.storage import LocalStorage
+from shared.storage import Storage
 from worker.checking.protocol import CURRENT, EXECUTABLE, OUR_DISK_IS_FULL, REPORT
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Checked:
 def check_dataset(
     settings: Settings,
     db: Database,
-    storage: LocalStorage,
+    storage: Storage,
     dataset_id: str,
     *,
     accept_partial: bool = False,
@@ -276,9 +276,7 @@ def _refuse(db: Database, dataset_id: str, checked: Checked) -> bool:
     return bool(checked.usable and refused)
 
 
-def _publish(
-    db: Database, storage: LocalStorage, dataset_id: str, checked: Checked, work: Path
-) -> bool:
+def _publish(db: Database, storage: Storage, dataset_id: str, checked: Checked, work: Path) -> bool:
     """Files first, then items in batches, then the one row that shows them. False if it was deleted."""
     facts, preview = checked.facts or {}, checked.preview or {}
     failpoint("check.before_publish")
@@ -311,7 +309,7 @@ def _publish(
     return found is not None
 
 
-def _put(storage: LocalStorage, dataset_id: str, path: Path) -> int:
+def _put(storage: Storage, dataset_id: str, path: Path) -> int:
     """Bytes of a file that not every pack has."""
     if not path.exists():
         return 0

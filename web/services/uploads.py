@@ -6,7 +6,6 @@ newer one goes on: bytes are written, synced and counted under the file's lock, 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
@@ -18,17 +17,16 @@ from sqlalchemy.orm import Session
 
 from shared import uploads as places
 from shared.db import clock, now
-from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull, TooLarge
+from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, TooLarge
 from shared.ids import new_id
 from shared.models import Upload, User
-from shared.storage import sync_folder
+from shared.storage import sync_folder, told_when_full
 from web.services.room import check_disk, check_quota
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 BLOCK = 4 << 20  # synced and counted at a time; what is lost when a process dies
 MOST = 1000  # of one user at a time
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 Shape = dict[str, Any]
 
@@ -39,6 +37,7 @@ class OffsetMismatch(Conflict):
     code = "offset_mismatch"
 
 
+@told_when_full()
 def start(studio: Studio, user: User, length: int, name: str) -> Shape:
     """Raises TooLarge, QuotaExceeded, StorageFull."""
     most = studio.settings.max_upload_bytes
@@ -85,6 +84,7 @@ def remove(studio: Studio, user: User, upload_id: str) -> None:
     places.resumable_of(studio.settings, upload_id).unlink(missing_ok=True)
 
 
+@told_when_full()
 def receive(
     studio: Studio, user: User, upload_id: str, offset: int, chunks: Iterable[bytes]
 ) -> Shape:
@@ -97,10 +97,6 @@ def receive(
                 offset = _append(studio, file, upload_id, fence, offset, block)
     except FileNotFoundError:
         raise NotFound() from None
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StorageFull() from error
-        raise
     return show(studio, user, upload_id)
 
 
