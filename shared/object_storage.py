@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from shared.config import Settings
 from shared.errors import AppError, NotFound, StorageAway, StorageFull
-from shared.storage import CHUNK, Stored, check_key
+from shared.storage import CHUNK, Stored, check_key, chunks_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class ObjectStorage:
     def put_file(self, key: str, source: Path) -> tuple[str, int]:
         def put() -> tuple[str, int]:
             with source.open("rb") as file:
-                return self.put_stream(key, iter(lambda: file.read(CHUNK), b""))
+                return self.put_stream(key, chunks_of(file))
 
         return _again(put)
 

@@ -25,6 +25,8 @@ PARTIAL = re.compile(r"(.+/)\.([^/]+\.partial)")
 CHUNK = 1 << 20
 SYNCED_AT_ONCE = 8
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# How long work waits after the disk was full or the storage did not answer, by the code of the error.
+WAITS = {"storage_full": 60.0, "storage_away": 10.0}
 
 
 class Stored(NamedTuple):
@@ -83,7 +85,7 @@ class LocalStorage:
 
     def put_file(self, key: str, source: Path) -> tuple[str, int]:
         with source.open("rb") as file:
-            return self.put_stream(key, iter(lambda: file.read(CHUNK), b""))
+            return self.put_stream(key, chunks_of(file))
 
     def put_bytes(self, key: str, data: bytes) -> tuple[str, int]:
         return self.put_stream(key, [data])
@@ -207,6 +209,10 @@ def _make_folders(folder: Path) -> list[Path]:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
     return missing[::-1]
+
+
+def chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: file.read(CHUNK), b"")
 
 
 def sync_folder(folder: Path) -> None:

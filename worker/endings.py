@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.errors import OutOfMemory
+from shared.storage import WAITS
 from worker import link
 from worker.held import Held
-from worker.publish import WAITS, Ending
+from worker.publish import Ending
 from worker.runner_process import Died
 
 # Reasons to drop a job within a step; for all others the runner takes a checkpoint first.

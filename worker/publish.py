@@ -25,7 +25,7 @@ from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.log import job_id
 from shared.models import Checkpoint
-from shared.storage import CHUNK, Storage
+from shared.storage import WAITS, Storage, chunks_of
 from worker import link, together
 from worker.commits import Commits, has_result, is_held
 from worker.device_run import facts_of, output_names, remove_run, taken_output
@@ -34,8 +34,6 @@ from worker.together import Finished
 
 log = logging.getLogger(__name__)
 
-# How long a job waits after the disk was full or the storage did not answer, by the code of the error.
-WAITS = {"storage_full": 60.0, "storage_away": 10.0}
 # So many generations end in one transaction, and the first waits no longer than this for the others.
 MOST_TOGETHER = 32
 TOGETHER_SECONDS = 0.05
@@ -221,8 +219,7 @@ class Publisher:
 
     def _store(self, held: Held, name: str, key: str, *, durable: bool = True) -> tuple[str, int]:
         with taken_output(held.out, name) as file:
-            chunks = iter(lambda: file.read(CHUNK), b"")
-            return self._storage.put_stream(key, chunks, durable=durable)
+            return self._storage.put_stream(key, chunks_of(file), durable=durable)
 
     def _succeed(self, held: Held, message: link.Done, used: float) -> None:
         try:

@@ -14,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import short_tasks
 from shared.config import Settings
 from shared.db import Database
+from shared.errors import StorageAway, StorageFull
 from shared.log import job_id
 from shared.models import ShortTask
 from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
-from shared.storage import Storage
+from shared.storage import WAITS, Storage, told_when_full
 from shared.storages import open_storage
 from worker.presence import Presence
 
@@ -138,7 +139,13 @@ class TaskRunner:
         job_id.set(f"task:{task.id}")
         try:
             with _Renewal(self._db, task):
-                HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+                with told_when_full():
+                    HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+        except (StorageFull, StorageAway) as error:
+            log.warning("short task %s waits: %s", task.name, error.code)
+            with self._db.writing() as session:
+                wait = WAITS[error.code]
+                short_tasks.put_off(session, task, task.fence, error.message, wait)
         except Exception as error:
             log.exception("short task %s failed", task.name)
             text = f"{type(error).__name__}: {error}"

@@ -41,6 +41,8 @@ WHYS = {
     "pause": "you paused it",
     "rotate": "somebody else's turn",
     "runner_died": "the runner ended",
+    "restored": "the server was restored from a backup",
+    "storage_away": "the storage did not answer",
     "storage_full": "the disk was full",
     "worker_lost": "the worker was lost",
 }
