@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -112,12 +113,13 @@ class Inputs:
     def _use(self, path: Path) -> None:
         """Young again; the oldest go when there is too much. Whoever has linked one keeps it."""
         with suppress(FileNotFoundError):
-            os.utime(path)
+            # the time of the last look; that of the last change tells whether it was hashed
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         found = []
         for file in self._folder.iterdir():
             with suppress(FileNotFoundError):
                 facts = file.stat()
-                found.append((facts.st_mtime, facts.st_size, file))
+                found.append((facts.st_atime, facts.st_size, file))
         total = sum(size for _, size, _ in found)
         for _, size, file in sorted(found):
             if total <= self._most_bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+import migrations
 from shared.db import Database
 from shared.ids import new_id
 from shared.models import Artifact
@@ -25,7 +27,9 @@ def migrated_bench(make_bench, database_url):
         connection.exec_driver_sql(
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"
         )
-        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0006')")
+        versions = Path(migrations.__file__).parent / "versions"
+        newest = max(path.name[:4] for path in versions.glob("0*.py"))
+        connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{newest}')")
     db.dispose()
     return make_bench()
 
