@@ -20,7 +20,7 @@ from tests.conftest import make_tables
 from tests.faults.conftest import Bench
 from tests.servers import wait_until
 from tests.work import FAMILIES, WorkerProcess
-from web.app import create_app
+from web import create_app
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
 

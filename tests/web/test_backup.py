@@ -338,7 +338,7 @@ def target(migrated, make_settings):
     assert not left and not list(LocalStorage(settings.storage_folder).keys("artifacts"))
 
 
-def refused(settings, path, match, error=archive.BadBackup):
+def refused(settings, path, match=None, error=archive.BadBackup):
     with pytest.raises(error, match=match):
         restoring.restore(restoring.Restoring(settings, archive.source_of(path)), silent)
 
@@ -349,7 +349,7 @@ def test_a_file_that_is_cut_short_is_refused(installation, target, tmp_path, kee
     making.make_backup(installation.settings, path, silent)
     with path.open("r+b") as file:
         file.truncate(keep if keep >= 0 else path.stat().st_size - 10240 + keep)
-    refused(target, path, "")
+    refused(target, path)
 
 
 @pytest.mark.parametrize("name", ["b", "b.tar"])
@@ -424,7 +424,7 @@ def test_a_target_that_holds_something_is_refused(
     else:
         (settings.data / "uploads" / "mine").mkdir(parents=True)
     before = sorted(settings.data.rglob("*"))
-    refused(settings, tmp_path / "b", "", restoring.NotEmpty)
+    refused(settings, tmp_path / "b", error=restoring.NotEmpty)
     assert {p.name for p in settings.data.rglob("*")} - {p.name for p in before} <= {
         "up.lock",
         "storage",

@@ -13,11 +13,12 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 from shared.errors import AppError
+from shared.packs import Section
 from shared.storage import sync, sync_folder
 
 MANIFEST = "manifest.json"
@@ -115,9 +116,14 @@ class TarTarget:
         data = sealed(manifest)
         self._add(MANIFEST, io.BytesIO(data), len(data))
         self._tar.close()
+        self._file.close()
         sync(self._partial, os.O_RDONLY)
         self._partial.replace(self._path)
         sync_folder(self._path.parent)
+
+    def close(self) -> None:
+        """Also when it broke off."""
+        self._file.close()
 
 
 @contextmanager
@@ -130,7 +136,8 @@ def target_of(path: Path) -> Iterator[Target]:
         raise BadBackup(f"{path} is a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        yield TarTarget(path, Path(folder))
+        with closing(TarTarget(path, Path(folder))) as target:
+            yield target
 
 
 def sealed(manifest: dict[str, Any]) -> bytes:
@@ -186,27 +193,25 @@ class FolderSource(Source):
 
 class TarSource(Source):
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self._tar = tarfile.open(path, "r:")
-            self._entries = {entry.name: entry for entry in self._tar if entry.isreg()}
+            with tarfile.open(path, "r:") as tar:
+                files = [entry for entry in tar if entry.isreg()]
         except (tarfile.TarError, EOFError) as error:
             raise BadBackup(f"The file cannot be read: {error}") from None
-        entry = self._entries.get(MANIFEST)
-        if entry is None or entry.size > LONGEST_MANIFEST:
+        self._places = {entry.name: (entry.offset_data, entry.size) for entry in files}
+        if self._places.get(MANIFEST, (0, LONGEST_MANIFEST))[1] >= LONGEST_MANIFEST:
             raise BadBackup("There is no manifest: the file is cut short, or no backup.")
-        with self._file(entry) as file:
+        with self._open(MANIFEST) as file:
             self._read_manifest(file.read())
 
     def open(self, sha256: str) -> BinaryIO:
-        entry = self._entries.get(name_of(sha256))
-        if entry is None:
+        if name_of(sha256) not in self._places:
             raise BadBackup(f"A part is missing: {sha256}")
-        return self._file(entry)
+        return self._open(name_of(sha256))
 
-    def _file(self, entry: tarfile.TarInfo) -> BinaryIO:
-        file = self._tar.extractfile(entry)
-        assert file is not None  # only regular files are listed
-        return cast(BinaryIO, file)
+    def _open(self, name: str) -> BinaryIO:
+        return io.BufferedReader(Section(self._path.open("rb"), *self._places[name]))
 
 
 def source_of(path: Path) -> Source:
