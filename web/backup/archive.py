@@ -95,7 +95,8 @@ class TarTarget:
         self._path = path
         self.folder = folder
         self._partial = folder / "backup.tar"
-        self._tar = tarfile.open(self._partial, "w", format=tarfile.GNU_FORMAT)
+        self._file = self._partial.open("wb")
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.GNU_FORMAT)
         self._held: set[str] = set()
 
     def has(self, sha256: str) -> bool:
