@@ -32,7 +32,7 @@ from shared.errors import BadData, StorageFull
 from shared.failpoints import failpoint
 from shared.models import Dataset, DatasetItem
 from shared.quotas import storage_left
-from shared.storage import Storage
+from shared.storage import Storage, told_when_full
 from worker.checking.protocol import CURRENT, EXECUTABLE, OUR_DISK_IS_FULL, REPORT
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def check_dataset(
     folder = uploads.folder_of(settings, dataset_id)
     folder.mkdir(parents=True, exist_ok=True)
     keep = False
-    with _alone_in(folder):
+    with _alone_in(folder), _leaving_room(storage, dataset_id, folder):
         dataset = _waiting(db, dataset_id)
         if dataset is not None:
             # said in the row, too: a late run of the first check must not refuse it once more
@@ -97,6 +97,18 @@ def check_dataset(
             keep = _is_kept(db, dataset_id)
         # a refused upload stays for a day: its owner may accept what is good in it
         uploads.discard(folder / uploads.WORK if keep else folder)
+
+
+@contextmanager
+def _leaving_room(storage: Storage, dataset_id: str, folder: Path) -> Iterator[None]:
+    """Where the disk is full, what was made so far does not fill it until the next try."""
+    try:
+        with told_when_full():
+            yield
+    except StorageFull:
+        uploads.discard(folder / uploads.WORK)
+        datasets.delete_bytes(storage, dataset_id)
+        raise
 
 
 @contextmanager

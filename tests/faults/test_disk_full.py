@@ -96,7 +96,7 @@ def finished_well(bench, job_id):
     wait_until(lambda: bench.job(job_id).state in ("queued", "running", "succeeded"))
     hurry(bench, job_id)
     job = bench.wait(job_id, seconds=60)
-    assert (job.state, job.strikes, job.losses) == ("succeeded", 0, 0), job.error_message
+    assert (job.state, job.strikes) == ("succeeded", 0), job.error_message
     bench.end()
     oracle.check(bench)
     return job

@@ -10,7 +10,8 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -92,7 +93,8 @@ def receive(
     fence = _take(studio, user, upload_id, offset)
     try:
         path = places.resumable_of(studio.settings, upload_id)
-        with path.open("r+b") as file:
+        # without a buffer: what it could not write it would try once more when it is closed
+        with path.open("r+b", buffering=0) as file:
             for block in _blocks(chunks):
                 offset = _append(studio, file, upload_id, fence, offset, block)
     except FileNotFoundError:
@@ -117,7 +119,7 @@ def _take(studio: Studio, user: User, upload_id: str, offset: int) -> int:
 
 
 def _append(
-    studio: Studio, file: BinaryIO, upload_id: str, fence: int, offset: int, block: bytes
+    studio: Studio, file: FileIO, upload_id: str, fence: int, offset: int, block: bytes
 ) -> int:
     """The offset after this block, which is then on disk and counted."""
     check_disk(studio)
@@ -130,10 +132,7 @@ def _append(
             raise OffsetMismatch("Somebody else continues this upload.")
         if offset + len(block) > row.length:
             raise TooLarge(f"The upload was announced with {row.length:,} bytes.")
-        file.seek(offset)
-        file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
+        _write(file, offset, block)
         offset += len(block)
         with studio.db.writing() as session:
             at = clock(session) + places.KEPT_SECONDS
@@ -148,8 +147,21 @@ def _append(
     return offset
 
 
+def _write(file: FileIO, offset: int, block: bytes) -> None:
+    """All of it, on disk; or nothing, so that a full disk is not kept full."""
+    try:
+        file.seek(offset)
+        view = memoryview(block)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(offset)
+        raise
+
+
 @contextmanager
-def _locked(file: BinaryIO) -> Iterator[None]:
+def _locked(file: FileIO) -> Iterator[None]:
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
