@@ -63,6 +63,8 @@ WHYS = {
     "pause": _l("you paused it"),
     "rotate": _l("somebody else's turn"),
     "runner_died": _l("the runner ended"),
+    "restored": _l("the server was restored from a backup"),
+    "storage_away": _l("the storage did not answer"),
     "storage_full": _l("the disk was full"),
     "worker_lost": _l("the worker was lost"),
 }
