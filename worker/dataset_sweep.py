@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 
 from shared import datasets, uploads
 from shared.config import Settings
-from shared.db import Database, now
+from shared.db import NOW, Database
 from shared.models import Dataset, Upload
 from shared.storage import Storage
 from worker.swept import Swept, tree_size
@@ -56,7 +56,7 @@ def _refuse_given_up(settings: Settings, db: Database, swept: Swept) -> None:
 def _forget_abandoned(settings: Settings, db: Database, swept: Swept) -> None:
     """Uploads that nobody continued for a day; rows first, then files without a row."""
     with db.writing() as session:
-        session.execute(delete(Upload).where(Upload.expires_at < now(session)))
+        session.execute(delete(Upload).where(Upload.expires_at < NOW))
     oldest = time.time() - settings.keep_orphans_seconds
     for path in (uploads.uploads_of(settings) / uploads.RESUMABLE).glob("*"):
         with db.reading() as session:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from shared import uploads as places
-from shared.db import clock, now
+from shared.db import NOW, clock
 from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, TooLarge
 from shared.ids import new_id
 from shared.models import Upload, User
@@ -74,7 +74,7 @@ def show(studio: Studio, user: User, upload_id: str) -> Shape:
 def list_uploads(studio: Studio, user: User) -> Shape:
     """All that are not used yet, newest first."""
     with studio.db.reading() as session:
-        query = select(Upload).where(Upload.user_id == user.id, Upload.expires_at > now(session))
+        query = select(Upload).where(Upload.user_id == user.id, Upload.expires_at > NOW)
         rows = session.scalars(query.order_by(Upload.id.desc()).limit(MOST)).all()
     return {"items": [_shape(row) for row in rows], "next": None}
 
@@ -210,7 +210,7 @@ def use_up(session: Session, user: User, upload_ids: list[str]) -> None:
 
 def _all_own(session: Session, user: User, upload_ids: list[str]) -> Any:
     return select(Upload).where(
-        Upload.id.in_(upload_ids), Upload.user_id == user.id, Upload.expires_at > now(session)
+        Upload.id.in_(upload_ids), Upload.user_id == user.id, Upload.expires_at > NOW
     )
 
 
