@@ -9,7 +9,7 @@ import click
 
 from shared.config import Settings, read_settings
 from shared.log import set_up_logging
-from web import cli_server
+from web import cli_chaos, cli_server
 from web.cli_datasets import artifact, dataset
 from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json, examples
 from web.cli_jobs import job
@@ -111,6 +111,7 @@ def _without_password(url: str) -> str:
 for group in (user, dataset, job, artifact, model, family):
     main.add_command(group)
 cli_server.add_to(main)
+cli_chaos.add_to(main)
 
 
 if __name__ == "__main__":
