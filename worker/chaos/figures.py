@@ -34,6 +34,7 @@ class Figures:
     states: Counter[str] = field(default_factory=Counter)
     families: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    taken_back: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     recovery: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cancels: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     submits_without_redis: list[float] = field(default_factory=list)
@@ -68,8 +69,11 @@ def read(
     figures.struck_out = sum(job.state == "failed" and job.error_code in STRUCK_OUT for job in jobs)
     for hit in (hit for hit in hits if hit.is_kill):
         for job_id, fence in hit.jobs:
-            if (back := _back_at(history[job_id], hit.at, fence)) is not None:
-                figures.recovery[hit.kind].append(back - hit.at)
+            back, again = _back_at(history[job_id], hit.at, fence)
+            if back is not None:
+                figures.taken_back[hit.kind].append(back - hit.at)
+            if again is not None:
+                figures.recovery[hit.kind].append(again - hit.at)
     kind_of = partial(_kind_of, history=history, hits=hits, lease=lease)
     figures.cancels = _cancels(books, jobs, kind_of)
     figures.submits_without_redis = _submits_while_away(books, breaker.outages)
@@ -127,13 +131,12 @@ def _wrong_models(jobs: list[Job], models: list[Model], storage: LocalStorage) -
             yield Problem("illegal", f"jobs {first[0]} and {job.id} made different models")
 
 
-def _back_at(events: list[JobEvent], at: float, fence: int) -> float | None:
-    """When a job that was hit ran again, or ended."""
-    for event in events:
-        later = event.at > at and event.data.get("fence", 0) > fence
-        if later and (event.data["state"] in FINAL or _is_claim(event)):
-            return event.at
-    return None
+def _back_at(events: list[JobEvent], at: float, fence: int) -> tuple[float | None, float | None]:
+    """When a job that was hit was in the queue again, and when it ran again; or ended, for both."""
+    later = [event for event in events if event.at > at and event.data.get("fence", 0) > fence]
+    back = next((event.at for event in later), None)
+    ends = (e.at for e in later if e.data["state"] in FINAL or _is_claim(e))
+    return back, next(ends, None)
 
 
 def _is_claim(event: JobEvent) -> bool:

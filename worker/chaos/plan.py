@@ -11,6 +11,8 @@ FAULTS_A_MINUTE = 27
 USERS = 3
 REAL_SHARE = 0.08  # of all jobs; real families cost real processor time
 STEP_SECONDS = 0.02
+# Of the jobs that nobody cancels. The queue must be short, or what is measured after a fault is the queue.
+TRAININGS = 0.33
 # The last of it is for what was broken: nothing new comes, and faults end a little earlier still.
 SUBMITTING, BREAKING = 0.95, 0.98
 
@@ -140,9 +142,9 @@ def _test_order(draw: random.Random, number: int, seconds: float) -> Order:
         family, params = "deaf", {"steps": 100, "at": 5, "seconds": 120.0}
     elif cancel:
         params |= {"steps": 3000, "step_seconds": STEP_SECONDS}
-    elif draw.random() < 0.33:
+    elif draw.random() < TRAININGS:
         # few lengths and few seeds, so that many must come to the very same model
-        params |= {"steps": draw.choice((100, 200, 300, 400)), "step_seconds": STEP_SECONDS}
+        params |= {"steps": draw.choice((50, 100, 150, 200)), "step_seconds": STEP_SECONDS}
     else:
         kind = "generate"
         params = {"count": draw.randint(1, 4), "steps": draw.randint(5, 50)}

@@ -69,8 +69,9 @@ def lines(
     yield f"  of {_counts(figures.families)}; struck out by faults: {figures.struck_out}"
     yield f"faults: {kinds.total()} ({breaker.missed} more found nothing to break)"
     yield f"  {_counts(kinds)}"
-    for name, seconds in sorted(figures.recovery.items()):
-        yield f"running again after {name}: {_spread(seconds)}"
+    for name, seconds in sorted(figures.taken_back.items()):
+        yield f"in the queue again after {name}: {_spread(seconds)}"
+        yield f"  running again, with its turn in the queue: {_spread(figures.recovery[name])}"
     for service in ("web", "redis"):
         yield f"{service} away: {_spread(breaker.outages.lengths(service))}"
     for name, seconds in sorted(figures.cancels.items()):
