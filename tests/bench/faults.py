@@ -312,6 +312,8 @@ def main() -> None:
     for episode in episodes(arguments.seed, arguments.episodes):
         for column, column_play in COLUMNS.items():
             counts = column_play(episode)
+            told = "/".join(str(counts[name]) for name in ("lost", "doubled", "late"))
+            print(f"  {episode.kind} after {episode.at:.1f} s, {column}: {told}", flush=True)
             row = sums.setdefault(episode.kind, {})
             row[column] = row.get(column, Counter()) + counts
     print(f"{'fault':16} {'jobs':>5}  " + "".join(f"{name:>16}" for name in COLUMNS))

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import time
+from datetime import datetime
 
 from tests.bench.loaded import loaded, quantile, verdict
 from tests.bench.raw_http import Line
@@ -27,7 +28,7 @@ async def listen(line: Line, job_id: str, heard: list[float], listening: asyncio
         event = json.loads(text.removeprefix(b"data: "))
         listening.set()  # it has heard that the job was queued
         if event["data"].get("paused"):
-            heard.append(time.time() - event["at"])
+            heard.append(time.time() - datetime.fromisoformat(event["at"]).timestamp())
             return
 
 

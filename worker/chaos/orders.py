@@ -145,11 +145,10 @@ class People:
 
     def _cancel(self, order: Order, job_id: str) -> None:
         if order.cancel != "queued":
-            step = 4 if order.cancel == "deaf" else 5
-            if not self._wait_for_step(job_id, step):
+            if not self._wait_for_step(job_id):
                 return
             if order.cancel == "deaf":
-                time.sleep(0.5)  # it is in the step that blocks by now
+                time.sleep(1.0)  # it is in the step that blocks by now, and has told no other
             if order.cancel == "dead owner":
                 self._breaker.kill_owner(self._job(job_id).owner or "")
         for _ in range(20):
@@ -163,14 +162,14 @@ class People:
                 return  # it has ended otherwise
             time.sleep(PAUSE_SECONDS)
 
-    def _wait_for_step(self, job_id: str, step: int) -> bool:
+    def _wait_for_step(self, job_id: str) -> bool:
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             with suppress(SQLAlchemyError):
                 job = self._job(job_id)
                 if job.state in FINAL:
                     return False
-                if job.state == "running" and job.progress_step >= step:
+                if job.state == "running" and job.progress_step:
                     return True
             time.sleep(LOOK_SECONDS)
         return False

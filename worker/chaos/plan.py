@@ -54,7 +54,7 @@ FAULTS = {
 NOT_OURS = {"kill redis", "stop redis"}
 
 # How the test family's jobs are meant to end, in parts of a thousand.
-CANCELS = {"queued": 40, "running": 50, "deaf": 15, "dead owner": 25}
+CANCELS = {"queued": 40, "running": 50, "deaf": 20, "dead owner": 25}
 COPIES = 0.15  # of the submits come twice or thrice with one key
 
 
