@@ -102,7 +102,15 @@ class Peer:
         command = [sys.executable, "-m", "celery", "-A", "tests.bench.celery_peer", "worker"]
         with (self.folder / f"worker-{number}.log").open("ab") as out:
             return subprocess.Popen(
-                [*command, "--concurrency", "1", "--hostname", f"w{number}@peer"],
+                [
+                    *command,
+                    "--loglevel",
+                    "INFO",
+                    "--concurrency",
+                    "1",
+                    "--hostname",
+                    f"w{number}@peer",
+                ],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=out,

@@ -17,7 +17,7 @@ from shared.models import Job, JobEvent, Model
 from shared.storage import LocalStorage
 from worker.chaos.faults import Breaker, Hit, Outages
 from worker.chaos.oracle import Problem
-from worker.chaos.orders import NAME, Books
+from worker.chaos.orders import Books
 from worker.chaos.plan import Order, Plan
 
 STEP_LINE = re.compile(r"^step (\d+) (\d+)$", re.M)
@@ -55,7 +55,7 @@ def read(
     """Asked once, after the end."""
     figures, hits = Figures(), breaker.hits
     with db.reading() as session:
-        names = {NAME.format(order.number): order for order in plan.orders}
+        names = [books.name_of(order) for order in plan.orders]
         jobs = list(session.scalars(select(Job).where(Job.name.in_(names))))
         events = select(JobEvent).where(JobEvent.type == "state").order_by(JobEvent.n)
         history: dict[str, list[JobEvent]] = defaultdict(list)
@@ -84,7 +84,7 @@ def read(
 def _promises(plan: Plan, books: Books, jobs: list[Job]) -> Iterable[Problem]:
     """Accepted means kept, once; and nothing ends as nobody asked for."""
     yield from _kept(books, {job.id: job for job in jobs})
-    orders: dict[str, Order] = {NAME.format(order.number): order for order in plan.orders}
+    orders: dict[str, Order] = {books.name_of(order): order for order in plan.orders}
     for name, count in Counter(job.name for job in jobs).items():
         if count > 1:
             yield Problem("doubled", f"{count} jobs are named {name!r}")

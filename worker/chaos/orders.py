@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import Database
+from shared.ids import new_id
 from shared.jobs import FINAL
 from shared.models import Job
 from worker.chaos.faults import Breaker
@@ -25,7 +26,6 @@ ANSWER_SECONDS = 15.0
 PAUSE_SECONDS = 0.2
 LOOK_SECONDS = 0.05
 SIDE_BY_SIDE = 24
-NAME = "chaos {}"  # of a job, so that what came of an order can be found without its id
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Cancel:
 class Books:
     """What was promised to the people; filled by several threads."""
 
+    run: str = field(default_factory=lambda: new_id()[-8:])  # a folder may be used for many
     ids: dict[int, set[str]] = field(default_factory=dict)  # order: every id that it was answered
     refused: dict[int, str] = field(default_factory=dict)
     submits: list[tuple[float, float]] = field(default_factory=list)  # begin, end of each answered
@@ -48,9 +49,9 @@ class Books:
     broken: list[str] = field(default_factory=list)  # what went wrong in a thread of ours
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def accepted(self) -> set[str]:
-        with self.lock:
-            return {job_id for ids in self.ids.values() for job_id in ids}
+    def name_of(self, order: Order) -> str:
+        """Of its job, so that what came of an order can be found without an answer."""
+        return f"chaos {self.run} {order.number}"
 
 
 class People:
@@ -69,19 +70,23 @@ class People:
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=ANSWER_SECONDS, limits=limits)
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, "chaos-people")
         self._running: list[Future[None]] = []
+        self._over = threading.Event()  # nobody waits any more
         self.books = Books()
 
     def take(self, order: Order) -> None:
         for copy in range(order.copies):
             self._running.append(self._pool.submit(self._serve, order, copy == 0))
 
-    def close(self, seconds: float) -> None:
-        """Waits for those who still wait for an answer."""
-        until = time.monotonic() + seconds
-        for future in self._running:
-            with suppress(TimeoutError):
-                future.result(max(0.0, until - time.monotonic()))
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def wait(self, seconds: float) -> None:
+        """For those who still wait for an answer."""
+        wait(self._running, seconds)
+
+    def __enter__(self) -> People:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._pool.shutdown(cancel_futures=True)
         self._http.close()
 
     # ---- one order ----------------------------------------------------------------------------------
@@ -107,15 +112,20 @@ class People:
 
     def _body(self, order: Order) -> dict[str, Any]:
         body = {"kind": order.kind, "params": order.params, "seed": order.seed}
-        body["name"] = NAME.format(order.number)
+        body["name"] = self.books.name_of(order)
         things = self._things[order.user]
         if order.kind == "train":
             kind = "images" if order.family in things["pictured"] else "texts"
             return body | {"family": order.family, "dataset_id": things[kind]}
         if order.after is None:
             return body | {"model_id": things["model"]}
-        wait_until(lambda: self.books.ids.get(order.after or 0), PATIENCE_SECONDS, "the parent")
-        return body | {"waits_for": next(iter(self.books.ids[order.after]))}
+        parent = order.after
+        wait_until(
+            lambda: self._over.is_set() or self.books.ids.get(parent),
+            PATIENCE_SECONDS,
+            "the parent",
+        )
+        return body | {"waits_for": next(iter(self.books.ids[parent]))}
 
     def _post(
         self, order: Order, path: str, body: dict[str, Any] | None, key: str = ""
@@ -129,7 +139,7 @@ class People:
             try:
                 answer = self._http.post(path, json=body, headers=headers)
             except httpx.TransportError:
-                if time.monotonic() > until:
+                if time.monotonic() > until or self._over.is_set():
                     raise
             else:
                 if answer.status_code not in (409, 429, 502, 503, 504) or path != "/jobs":
@@ -137,7 +147,7 @@ class People:
                         with self.books.lock:
                             self.books.submits.append((began, time.time()))
                     return answer
-                if time.monotonic() > until:
+                if time.monotonic() > until or self._over.is_set():
                     return answer
             time.sleep(PAUSE_SECONDS)
 
@@ -164,7 +174,7 @@ class People:
 
     def _wait_for_step(self, job_id: str) -> bool:
         until = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self._over.is_set():
             with suppress(SQLAlchemyError):
                 job = self._job(job_id)
                 if job.state in FINAL:

@@ -84,8 +84,8 @@ class Soak:
             tokens = [self._token(n) for n in range(USERS)]
             things = [self._things(token) for token in tokens]
             breaker.start()
-            people = People(installation.url, tokens, things, db, breaker)
-            self._go_on(people, breaker)
+            with People(installation.url, tokens, things, db, breaker) as people:
+                self._go_on(people, breaker)
             status = installation.stop()
             return self._look(people.books, breaker, status)
         finally:
@@ -134,7 +134,7 @@ class Soak:
                 self._say(f"{at:5.0f} s: {len(people.books.ids)} jobs, {len(breaker.hits)} faults")
             time.sleep(TURN_SECONDS)
         breaker.wake_due(everything=True)
-        people.close(self._patience)
+        people.wait(self._patience)
         with suppress(TimeoutError):  # what is still open then is told as lost
             wait_until(lambda: self._all_ended(people.books), self._patience, "every job's end")
 

@@ -14,9 +14,10 @@ from shared.models import Job
 from tests.work import Work
 from worker.chaos import figures
 from worker.chaos.faults import Hit, Outages
-from worker.chaos.orders import NAME, Books, Cancel
+from worker.chaos.orders import Books, Cancel
 from worker.chaos.plan import Order, Plan
 
+RUN = "again"
 ORDER = {"at": 0.0, "user": 0, "kind": "generate", "family": "sleep_steps", "params": {}, "seed": 1}
 
 
@@ -28,10 +29,11 @@ def work(make_settings, sqlite_url):
 
 
 def ordered(work, number: int, **more) -> tuple[Order, str]:
-    job_id = work.generate()
+    job_id, order = work.generate(), Order(number, **ORDER | more)
+    name = Books(run=RUN).name_of(order)
     with work.db.writing() as session:
-        session.execute(update(Job).values(name=NAME.format(number)).where(Job.id == job_id))
-    return Order(number, **ORDER | more), job_id
+        session.execute(update(Job).values(name=name).where(Job.id == job_id))
+    return order, job_id
 
 
 def claim(work) -> Lease:
@@ -60,23 +62,23 @@ def now(work) -> float:
 
 def test_a_job_that_has_not_ended_is_lost(work):
     order, job_id = ordered(work, 1)
-    assert kinds(read(work, Books(ids={1: {job_id}}), [order])) == ["lost"]
+    assert kinds(read(work, Books(run=RUN, ids={1: {job_id}}), [order])) == ["lost"]
 
 
 def test_a_job_that_is_gone_is_lost(work):
-    assert kinds(read(work, Books(ids={1: {"gone"}}), [Order(1, **ORDER)])) == ["lost"]
+    assert kinds(read(work, Books(run=RUN, ids={1: {"gone"}}), [Order(1, **ORDER)])) == ["lost"]
 
 
 def test_two_answers_to_one_key_are_doubled(work):
     (order, first), (_, second) = ordered(work, 1), ordered(work, 1)
-    found = kinds(read(work, Books(ids={1: {first, second}}), [order]))
+    found = kinds(read(work, Books(run=RUN, ids={1: {first, second}}), [order]))
     assert found.count("doubled") == 2  # the answers, and the jobs of one name
 
 
 def test_a_cancel_that_nobody_asked_for_is_told(work):
     order, job_id = ordered(work, 1)
     work.cancel(job_id)
-    assert kinds(read(work, Books(ids={1: {job_id}}), [order])) == ["illegal"]
+    assert kinds(read(work, Books(run=RUN, ids={1: {job_id}}), [order])) == ["illegal"]
 
 
 def test_recovery_is_counted_to_the_queue_and_to_the_next_run(work):
@@ -86,7 +88,7 @@ def test_recovery_is_counted_to_the_queue_and_to_the_next_run(work):
     with work.db.writing() as session:
         jobs.give_back(session, lease, "worker_lost")
     claim(work)
-    found = read(work, Books(), [order], [hit])
+    found = read(work, Books(run=RUN), [order], [hit])
     (back,), (again,) = found.taken_back["kill main"], found.recovery["kill main"]
     assert 0 <= back <= again < 5
 
@@ -108,7 +110,7 @@ def test_a_cancel_is_told_by_what_it_found(work, fault, kind):
     work.cancel(job_id)
     with work.db.writing() as session:
         jobs.finish_cancel(session, lease)
-    books = Books(ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
+    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
     found = read(work, books, [order], hits)
     assert list(found.cancels) == [kind] and not found.problems
 
@@ -117,17 +119,17 @@ def test_a_queued_cancel_is_timed_from_the_request(work):
     order, job_id = ordered(work, 1, cancel="running")
     at = now(work)
     work.cancel(job_id)
-    books = Books(ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
+    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
     assert list(read(work, books, [order]).cancels) == ["queued"]
 
 
 def test_steps_made_again_are_counted(work):
     log = "step 1 1\nnoise step 1 2\nstep 1 2\nstep 1 2\nstep 2 2\n"
-    found = read(work, Books(), [], log=log)
+    found = read(work, Books(run=RUN), [], log=log)
     assert (found.steps, found.steps_again) == (4, 1)
 
 
 def test_submits_count_as_without_redis_only_where_web_was_there(work):
     outages = Outages(redis=[[10.0, 20.0]], web=[[15.0, 16.0]])
-    books = Books(submits=[(9.0, 9.5), (11.0, 11.25), (15.5, 15.75)])
+    books = Books(run=RUN, submits=[(9.0, 9.5), (11.0, 11.25), (15.5, 15.75)])
     assert read(work, books, [], outages=outages).submits_without_redis == [0.25]
