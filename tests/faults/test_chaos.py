@@ -40,6 +40,14 @@ def test_a_short_soak_ends_with_a_report_that_replays():
     assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
 
 
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = chaos("--data", str(tmp_path))
+    assert done.returncode == 2
+    assert "no soak has made" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_random_faults_lose_nothing_and_double_nothing(database):
