@@ -1,15 +1,15 @@
 """The same jobs and the same faults on three systems: stock Celery, Celery with late acks, and Atelier.
 
-Each episode starts a system with two workers of one job each, submits six jobs of the same length, injects one fault at
-a moment drawn from the seed (the same for all three), and waits. A job counts as
+Each episode starts a system with two workers of one job each, submits jobs of the same length, injects one fault at a
+moment drawn from the seed (the same for all three), and waits. A job counts as
 
 * lost: it was accepted and neither its result nor any message or row of it is left;
 * late: it was done, or still waits, more than lease + 5 s after the fault beyond what the work itself takes;
 * doubled: it has more than one result.
 
-The peers are ordinary projects (celery_peer.py): two solo-slot prefork workers that a process manager starts again half
-a second after they end, result rows in SQLite, Valkey without persistence. `visibility` needs no crash: the broker's
-timeout is shorter than the job.
+The peers are ordinary projects (celery_peer.py): two prefork workers of one child, which a process manager starts again
+half a second after they end and kills 10 s after SIGTERM; result rows in SQLite, Valkey without persistence.
+`visibility` needs no crash: the broker's timeout is shorter than the job.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ from tests.servers import ValkeyServer, die_with_parent
 from worker.chaos.soak import PACE
 
 LEASE = PACE["lease_seconds"]
-WORKERS, JOBS = 2, 6
-SECONDS, LONG_SECONDS, VISIBILITY = 2.0, 9.0, 4
+WORKERS = 2
+# More than two workers take at once (each reserves four beside the one it runs), so that some wait in Redis.
+JOBS, SECONDS = 16, 1.0
+# kind: jobs and how long each takes, where the fault needs long ones
+LONG = {"sigterm": (2, 15.0), "visibility": (1, 9.0)}
+VISIBILITY = 4
 RESTART_SECONDS = 0.5  # what `atelier up` waits before it starts a process again
 STOP_SECONDS = 10.0  # what a process manager gives a worker after SIGTERM
 GRACE = LEASE + 5
@@ -56,12 +60,12 @@ class Episode:
     at: float
 
     @property
-    def seconds(self) -> float:
-        return LONG_SECONDS if self.kind == "visibility" else SECONDS
+    def jobs(self) -> int:
+        return LONG.get(self.kind, (JOBS, SECONDS))[0]
 
     @property
-    def jobs(self) -> int:
-        return 1 if self.kind == "visibility" else JOBS
+    def seconds(self) -> float:
+        return LONG.get(self.kind, (JOBS, SECONDS))[1]
 
     @property
     def due(self) -> float:
@@ -96,6 +100,7 @@ class Peer:
             "PEER_VISIBILITY": str(VISIBILITY) if episode.kind == "visibility" else "",
         }
         self._ended: dict[int, float] = {}
+        self._seconds = episode.seconds
         self.workers = [self._start(n) for n in range(WORKERS)]
 
     def _start(self, number: int) -> subprocess.Popen:
@@ -179,7 +184,9 @@ class Peer:
 
     def _running(self) -> set[str]:
         with sqlite3.connect(self.database, timeout=30) as connection:
-            rows = connection.execute("SELECT job FROM started WHERE at > ?", (time.time() - 12,))
+            rows = connection.execute(
+                "SELECT job FROM started WHERE at > ?", (time.time() - 2 * self._seconds,)
+            )
             return {job for (job,) in rows} - set(self.results())
 
     def end(self) -> None:
@@ -251,8 +258,8 @@ def play(system: Peer | Ours, episode: Episode) -> Counter[str]:
     until(system, system.is_ready, 60)
     names = system.submit(episode.jobs, episode.seconds)
     until(system, lambda: False, episode.at)
-    system.break_(episode.kind)
     hit_at = time.time()
+    system.break_(episode.kind)
 
     def settled() -> bool:
         done = set(system.results())

@@ -139,9 +139,10 @@ def _test_order(draw: random.Random, number: int, seconds: float) -> Order:
     kind, family = "train", "sleep_steps"
     params: dict[str, Any] = {"mark": f"step {number}"}
     if cancel == "deaf":
-        family, params = "deaf", {"steps": 100, "at": 5, "seconds": 120.0}
+        family, params = "deaf", {"steps": 100, "at": 5, "seconds": 30.0}
     elif cancel:
-        params |= {"steps": 3000, "step_seconds": STEP_SECONDS}
+        # long enough to be cancelled, short enough not to stand in the way of others for long
+        params |= {"steps": 800, "step_seconds": STEP_SECONDS}
     elif draw.random() < TRAININGS:
         # few lengths and few seeds, so that many must come to the very same model
         params |= {"steps": draw.choice((50, 100, 150, 200)), "step_seconds": STEP_SECONDS}
