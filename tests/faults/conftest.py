@@ -64,9 +64,15 @@ def make_bench(make_settings, database_url, db, valkey):
 
 
 @pytest.fixture
-def bench(make_bench, request):
+def overrides():
+    """Settings of a file's own for `bench`."""
+    return {}
+
+
+@pytest.fixture
+def bench(make_bench, overrides, request):
     """The oracle is asked at the end, once nothing runs any more."""
-    made = make_bench()
+    made = make_bench(**overrides)
     yield made
     made.end()
     if not getattr(request.node, "failed", False):
