@@ -22,6 +22,7 @@ from shared.config import Settings
 from shared.log import set_up_logging
 from shared.parent import die_with
 from shared.queue import TASKS_QUEUE, celery_app, wake_queue
+from worker.consumer_watch import ConsumerWatch
 from worker.presence import worker_id_of
 from worker.pulse import Pulse
 from worker.supervisor import LAST_SECONDS, STOP_SECONDS, Supervisor
@@ -34,7 +35,9 @@ CPU_CHILDREN = 2
 # Without a live child for so long, main ends: with Redis away Celery does not replace one.
 CHILDLESS_SECONDS = 10.0
 EXIT_CHILDLESS = 71
+EXIT_STUCK = 72
 LOOK_SECONDS = 1.0
+ASK_SECONDS = 5.0
 
 
 class Work(Protocol):
@@ -65,23 +68,28 @@ class WorkerApp:
         signals.worker_shutting_down.connect(self._mark_shutdown, weak=False)
         app = celery_app(self.settings)
         add_tasks(app, self.settings, self._wake)
-        threading.Thread(target=self._watch_children, name="child-watch", daemon=True).start()
+        for watch in (self._watch_children, self._watch_consumer):
+            threading.Thread(target=watch, name=watch.__name__, daemon=True).start()
         worker = self._celery_worker(app)
         worker.start()
         return int(worker.exitcode or 0)
 
     def _celery_worker(self, app: Celery) -> Any:
-        is_device = self.kind == "device"
         return app.Worker(
             hostname=worker_id_of(self.name),
             pool_cls="prefork",
-            concurrency=1 if is_device else CPU_CHILDREN,
-            queues=[wake_queue(lane) for lane in DEVICE_LANES] if is_device else [TASKS_QUEUE],
+            concurrency=1 if self.kind == "device" else CPU_CHILDREN,
+            queues=self._queues(),
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
         )
+
+    def _queues(self) -> list[str]:
+        if self.kind == "device":
+            return [wake_queue(lane) for lane in DEVICE_LANES]
+        return [TASKS_QUEUE]
 
     # ---- in main --------------------------------------------------------------------------------
 
@@ -106,6 +114,21 @@ class WorkerApp:
                     os._exit(0)
                 log.critical("no child for %s s", CHILDLESS_SECONDS)
                 os._exit(EXIT_CHILDLESS)
+
+    def _watch_consumer(self) -> None:
+        """Ends main when Celery has stopped consuming; its children drain first."""
+        watch = ConsumerWatch(self.settings, self._queues())
+        while not self.shutting_down.wait(ASK_SECONDS):
+            if watch.is_stuck():
+                log.critical("Redis answers and Celery consumes nothing; ending")
+                children = _children(psutil.Process())
+                for child in children:
+                    child.terminate()
+                psutil.wait_procs(children, timeout=self._longest_end())
+                os._exit(EXIT_STUCK)
+
+    def _longest_end(self) -> float:
+        return self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
 
     def _kill_frozen(self, children: list[psutil.Process]) -> None:
         """A stopped process cannot be asked anything; SIGKILL ends it all the same, and frees the locks it holds."""
@@ -137,7 +160,7 @@ class WorkerApp:
             signal.signal(sig, signal.SIG_IGN)
         if self.work is None:
             return
-        longest = self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
+        longest = self._longest_end()
         if not self.work.stop(longest):
             log.error("not drained within %s s", longest)
 

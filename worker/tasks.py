@@ -17,6 +17,7 @@ from shared.db import Database
 from shared.log import job_id
 from shared.models import ShortTask
 from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
+from shared.schema import Schema
 from shared.storage import LocalStorage
 from worker.presence import Presence
 
@@ -76,6 +77,7 @@ class TaskRunner:
         self._settings = settings
         self._alive = beat
         self._db = Database(settings.database, pool_size=2)
+        self._schema = Schema()
         self._storage = LocalStorage(settings.storage)
         self._presence = Presence(worker_id, "cpu")
         self._woken = threading.Event()
@@ -136,7 +138,7 @@ class TaskRunner:
 
     def _claim(self) -> ShortTask | None:
         with self._db.reading() as session:
-            if not short_tasks.due_since(session, 0):
+            if not self._schema.fits(session) or not short_tasks.due_since(session, 0):
                 return None
         with self._db.writing() as session:
             return short_tasks.claim_due(session, LEASE_SECONDS)

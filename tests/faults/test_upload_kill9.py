@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 
@@ -17,9 +13,9 @@ import pytest
 from atelier_client import Client
 from atelier_client.datasets import send_file
 from shared import uploads
-from shared.config import child_environment
 from shared.models import Upload
-from tests.servers import die_with_parent, free_port, wait_until
+from tests.faults.conftest import WebProcess
+from tests.servers import wait_until
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
 from web.services.uploads import BLOCK
@@ -28,39 +24,9 @@ DATA = random.Random(7).randbytes(3 * BLOCK + 1000)
 SENT = 2 * BLOCK + BLOCK // 2
 
 
-class Web:
-    """The web server alone, as `atelier up` starts it."""
-
-    def __init__(self, settings) -> None:
-        self.settings = settings.model_copy(update={"port": free_port()})
-        self.url = f"http://127.0.0.1:{self.settings.port}"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "web.server"],
-            env=child_environment(self.settings),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
-        wait_until(self._answers, 60, "the web server answers")
-
-    def _answers(self) -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
-        return False
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture
 def web(settings):
-    web = Web(settings)
+    web = WebProcess(settings)
     yield web
     web.kill()
 
