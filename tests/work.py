@@ -208,10 +208,15 @@ class Work:
 
 
 class WorkerProcess:
-    """`python -m worker` in a process group of its own."""
+    """`python -m worker` in a process group of its own; `root` is where its code lies."""
 
     def __init__(
-        self, settings: Settings, name: str = "device-0", kind: str = "device", failpoint: str = ""
+        self,
+        settings: Settings,
+        name: str = "device-0",
+        kind: str = "device",
+        failpoint: str = "",
+        root: Path = ROOT,
     ) -> None:
         self.settings = settings
         environment = child_environment(settings, OMP_NUM_THREADS="1")
@@ -221,7 +226,7 @@ class WorkerProcess:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", kind, "--name", name],
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdout=out,
                 stderr=out,
