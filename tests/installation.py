@@ -40,7 +40,7 @@ class Installation:
         }
         self.process: subprocess.Popen | None = None
         self.ready_seconds = 0.0
-        self._clients: list[Client] = []
+        self.clients: dict[str, Client] = {}
 
     def atelier(self, *arguments: str) -> str:
         """Runs one command of the command line; its output."""
@@ -75,7 +75,7 @@ class Installation:
 
     def user(self, name: str = "ann") -> Client:
         client = Client(self.url, self.atelier("user", "create", name).splitlines()[-1])
-        self._clients.append(client)
+        self.clients[name] = client
         return client
 
     def families(self, client: Client, *names: str) -> None:
@@ -119,7 +119,7 @@ class Installation:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for client in self._clients:
+        for client in self.clients.values():
             client.close()
         if self.process is not None:
             self.stop()

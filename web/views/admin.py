@@ -36,6 +36,33 @@ WHYS = {
     "asked": _l("asked for"),
 }
 
+# what the audit tells: acts with spaces for underscores, and types of subjects
+TOLD = (
+    _l("invitation made"),
+    _l("invitation revoked"),
+    _l("job cancelled"),
+    _l("link made"),
+    _l("password changed"),
+    _l("shared"),
+    _l("sign in"),
+    _l("sign in failed"),
+    _l("sign up"),
+    _l("token made"),
+    _l("token revoked"),
+    _l("unshared"),
+    _l("user changed"),
+    _l("user created"),
+    _l("worker drained"),
+    _l("worker undrained"),
+    _l("dataset"),
+    _l("invitation"),
+    _l("job"),
+    _l("model"),
+    _l("token"),
+    _l("user"),
+    _l("worker"),
+)
+
 
 @bp.before_request
 def _admins_only() -> None:
