@@ -26,7 +26,7 @@ def test_a_token_is_shown_once_works_within_its_scope_and_is_revoked(page_at, at
     page = page_at()
     page.goto("/account")
     page.get_by_label("Name of a new token").fill("reader")
-    page.get_by_label("Expires").select_option("7")
+    page.get_by_label("Days until it expires").fill("7")
     page.get_by_label("datasets:read").check()
     page.get_by_role("button", name="Create a token").click()
     token = page.locator(".notice .copyable pre").inner_text()

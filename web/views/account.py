@@ -32,7 +32,6 @@ SCOPE_WORDS = {
     "models:write": _l("rename, share and delete models"),
     "admin": _l("what administrators may do"),
 }
-DAYS = (7, 30, 90, 365)
 
 
 @bp.get("/account")
@@ -114,9 +113,6 @@ def _page(errors: Errors | None = None, fresh_token: dict[str, Any] | None = Non
             (scope, SCOPE_WORDS[scope])
             for scope in SCOPES
             if scope != "admin" or user.role == "admin"
-        ],
-        day_choices=[
-            (str(days), ngettext("in %(num)s day", "in %(num)s days", days)) for days in DAYS
         ],
         language_choices=[(key, names[1]) for key, names in language.LANGUAGES.items()],
         tokens=tokens.list_tokens(studio(), user),
