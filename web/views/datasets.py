@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
 from shared.errors import AppError, Conflict, InvalidInput, NotFound, StorageFull, TooLarge
 from shared.models import User
@@ -28,6 +29,13 @@ TEXTS_SHOWN = 5
 MODELS_SHOWN = 10
 PAGE = "50"
 PICTURES_A_PAGE, TEXTS_A_PAGE = 120, 20
+MEASURES = {
+    "bytes": _l("Items by size in bytes"),
+    "characters": _l("Items by number of characters"),
+    "lines": _l("Items by number of lines"),
+    "width": _l("Items by width"),
+    "height": _l("Items by height"),
+}
 # labels as bars side by side; more or longer ones stand below each other
 FEW_LABELS, SHORT_LABEL = 12, 6
 
@@ -155,7 +163,10 @@ def _errors(error: AppError | None) -> dict[str, str]:
     if error is None:
         return {}
     said = forms.field_errors(getattr(error, "errors", []))
-    return said or {"": error.message}
+    # uploads that came before are no field that people see
+    return {
+        "file" if name.startswith("uploads") else name: text for name, text in said.items()
+    } or {"": error.message}
 
 
 def _preview(user: User, dataset: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +211,7 @@ def _spread(
         if size["min"] != size["max"]:
             rows = [(_range(part), part["items"]) for part in size["histogram"]]
             marks = [numbers.short(part["from"]) for part in size["histogram"]]
-            title = _("Items by %(measure)s", measure=_(name))
+            title = str(MEASURES.get(name, name))
             drawn.append(histograms.histogram(title, rows, marks))
     return drawn, counts
 
