@@ -2,7 +2,10 @@
 // server refuses is shown in the form as it draws it. Without a script the form leads to the job's page.
 import { renew } from "./live.js";
 
-document.addEventListener("submit", async (event) => {
+// In the capturing phase: before js/forms.js, which then sees that the form is not sent.
+document.addEventListener("submit", send, true);
+
+async function send(event) {
   const form = event.target;
   if (!form.matches("form[data-try]")) return;
   event.preventDefault();
@@ -17,7 +20,7 @@ document.addEventListener("submit", async (event) => {
     form.submit(); // the browser says what is wrong with the connection
   }
   button.removeAttribute("aria-busy");
-});
+}
 
 function follow(job, form) {
   const here = new URL(location.href);
