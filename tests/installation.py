@@ -27,11 +27,11 @@ class Installation(installation.Installation):
         place = {"ATELIER_DATA": str(self.folder), "ATELIER_PORT": str(port)}
         environment = {**clean, **named, **(extra or {}), **place}
         super().__init__(environment, self.folder / "up.log", port)
-        self._clients: list[Client] = []
+        self.clients: dict[str, Client] = {}
 
     def user(self, name: str = "ann") -> Client:
         client = Client(self.url, self.token_of(name))
-        self._clients.append(client)
+        self.clients[name] = client
         return client
 
     def families(self, client: Client, *names: str) -> None:
@@ -55,7 +55,7 @@ class Installation(installation.Installation):
         return self
 
     def __exit__(self, *error: object) -> None:
-        for client in self._clients:
+        for client in self.clients.values():
             client.close()
         if self.process is not None:
             self.stop()

@@ -132,7 +132,12 @@ class Content:
 
 
 GUEST_PAGES = {"sign-in": "/sign-in"}
-ADMIN_PAGES = {"people": "/people", "admin": "/admin"}
+ADMIN_PAGES = {
+    "people": "/people",
+    "admin-queue": "/admin/queue",
+    "admin-storage": "/admin/storage",
+    "admin-audit": "/admin/audit",
+}
 
 
 def shots(

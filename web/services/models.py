@@ -32,6 +32,16 @@ def list_models(studio: Studio, user: User, page: Page | None = None) -> dict[st
     return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
 
 
+def of_dataset(studio: Studio, user: User, dataset_id: str, most: int) -> list[dict[str, Any]]:
+    """The user's own models that learnt from this dataset, newest first."""
+    query = select(Model).where(
+        Model.user_id == user.id, Model.dataset_id == dataset_id, Model.deleted_at.is_(None)
+    )
+    with studio.db.reading() as session:
+        rows = session.scalars(query.order_by(Model.id.desc()).limit(most)).all()
+    return [model_shape(row, mine=True) for row in rows]
+
+
 def get_model(studio: Studio, user: User, model_id: str) -> dict[str, Any]:
     """The card with its lineage. Raises NotFound."""
     with studio.db.reading() as session:

@@ -13,6 +13,7 @@ from web.said import said
 from web.security import user_or_none
 from web.views import (
     account,
+    admin,
     artifacts,
     datasets,
     docs,
@@ -58,6 +59,7 @@ def init_app(app: Flask) -> None:
         queue,
         account,
         people,
+        admin,
         docs,
         help,
         style,
