@@ -39,7 +39,7 @@ def content(storage, row, item):
 
 
 def stored(storage):
-    return [key for key, _ in storage.keys("datasets")]
+    return [found.key for found in storage.keys("datasets")]
 
 
 PICTURES = archive({f"{name}/{n}.png": picture("L", colour=n) for n in range(3) for name in "ab"})
@@ -218,7 +218,7 @@ class TestOnOneDatabase:
         code = (
             "import sys; from shared.config import read_settings; from shared.db import Database;"
             "from shared.storage import LocalStorage; from worker.data_check import check_dataset;"
-            "s = read_settings(); check_dataset(s, Database(s.database), LocalStorage(s.storage),"
+            "s = read_settings(); check_dataset(s, Database(s.database), LocalStorage(s.storage_folder),"
             "sys.argv[1])"
         )
         environment = child_environment(settings, FAILPOINT=f"check.{point}:kill9")
