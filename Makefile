@@ -17,7 +17,7 @@ FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/wo
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
 FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py $(FAST_TESTS)
 
-.PHONY: help install demo up check lint messages test test-slow format migration
+.PHONY: help install demo up check lint messages screenshots test test-slow format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -71,6 +71,9 @@ lint: install
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
 				--no-install-recommends chromium fonts-noto-cjk > /dev/null; \
 		else echo "The tests of the pages need Chromium: apt-get install chromium fonts-noto-cjk" >&2; exit 1; fi; fi
+
+screenshots: install .browser  ## pictures of every page in build/screenshots, and those of the README
+	@$(BIN)/python -m tests.browser.screenshots
 
 messages: install  ## bring the texts in web/translations up to date after a change of words
 	@$(BIN)/python -m tests.messages

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from contextlib import suppress
 
-import httpx
 import pytest
 
-from shared.config import child_environment
 from tests import oracle
-from tests.servers import die_with_parent, free_port, wait_until
+from tests.servers import wait_until
 from tests.work import FAMILIES, ROOT, Work, WorkerProcess, is_alive
 
 TEST_FAMILIES = "sleep_steps,poison_at,deaf,hog_rss,fill_disk"
@@ -50,36 +44,6 @@ class Bench(Work):
                 worker.kill_group()
         for worker in self.workers:
             worker.assert_nothing_left()
-
-
-class WebProcess:
-    """The web server alone, as `atelier up` starts it."""
-
-    def __init__(self, settings) -> None:
-        self.settings = settings.model_copy(update={"port": free_port()})
-        self.url = f"http://127.0.0.1:{self.settings.port}"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "web.server"],
-            env=child_environment(self.settings),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
-        wait_until(self._answers, 60, "the web server answers")
-
-    def _answers(self) -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
-        return False
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ import httpx
 import pytest
 
 from atelier_client import Client
-from atelier_client.datasets import send_file
 from shared import uploads
 from shared.models import Upload
-from tests.faults.conftest import WebProcess
 from tests.servers import wait_until
+from tests.web.live import WebProcess
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
 from web.services.uploads import BLOCK
@@ -71,5 +70,5 @@ def test_an_upload_goes_on_after_its_server_was_killed(web, db, settings):
         head = connection.ask("HEAD", f"/uploads/{upload_id}", headers={"Tus-Resumable": "1.0.0"})
         assert int(head.headers["Upload-Offset"]) == 2 * BLOCK
         assert path.read_bytes()[: 2 * BLOCK] == DATA[: 2 * BLOCK]
-        assert send_file(connection, io.BytesIO(DATA), "a.txt", upload_id) == upload_id
+        assert client.uploads.send(io.BytesIO(DATA), "a.txt", upload_id) == upload_id
         assert path.read_bytes() == DATA

@@ -15,8 +15,8 @@ from shared import catalog
 from shared.db import Database
 from shared.models import Job
 from tests.conftest import make_tables
-from tests.faults.conftest import WebProcess
 from tests.servers import PostgresServer, wait_until
+from tests.web.live import WebProcess
 from tests.work import Work
 from web import create_app
 from web.services.accounts import create_user
