@@ -70,13 +70,15 @@ def _by_user() -> Select[Any]:
 def _earlier() -> Select[Any]:
     order = Job.rank, Job.id
     ids: BindParameter[Any] = bindparam("ids", expanding=True)
+    counts = case((_in_line(), 1), else_=0)  # a paused job gets no turn, so it is before nobody
     own = (
         select(
             Job.id,
             Job.estimate_seconds.label("mine"),
-            func.count().over(order_by=order).label("jobs"),
-            func.sum(SECONDS).over(order_by=order).label("seconds"),
-            func.sum(UNKNOWN).over(order_by=order).label("unknown"),
+            counts.label("counts"),
+            func.sum(counts).over(order_by=order).label("jobs"),
+            func.sum(counts * SECONDS).over(order_by=order).label("seconds"),
+            func.sum(counts * UNKNOWN).over(order_by=order).label("unknown"),
         )
         .where(Job.user_id == bindparam("user_id"), or_(_in_line(), Job.id.in_(ids)))
         .subquery()
