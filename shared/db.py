@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -202,9 +202,10 @@ def clock(session: Session) -> float:
     return float(session.scalar(CLOCK) or 0.0)
 
 
-def is_locked(error: OperationalError) -> bool:
-    """True when SQLite gave up waiting for another writer."""
-    return "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
+def is_disk_full(error: DBAPIError) -> bool:
+    """True when the database has no room for what was to be written."""
+    code = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
+    return code in ("SQLITE_FULL", "53100")
 
 
 def lock_rows(session: Session) -> bool:

@@ -5,6 +5,8 @@ drift. A quota's own value goes before the installation's default; it is literal
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -33,6 +35,8 @@ DAY = 86_400.0
 UNKNOWN_SECONDS = 30.0
 
 UserColumn = InstrumentedAttribute[str]
+Users = Collection[str]  # ids
+Sums = defaultdict[str, float]  # of each user
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,12 @@ class Limits:
 
 
 def limits_of(session: Session, settings: Settings, user_id: str) -> Limits:
-    own = session.get(Quota, user_id) or Quota()
+    return limits(session.get(Quota, user_id), settings)
+
+
+def limits(own: Quota | None, settings: Settings) -> Limits:
+    """What was set for a user, the installation's defaults where nothing was."""
+    own = own or Quota()
     return Limits(
         _either(own.max_queued_jobs, settings.max_queued_jobs),
         _either(own.max_running_jobs, settings.max_running_jobs or None),
@@ -125,19 +134,35 @@ def _moment(at: float) -> str:
 
 def used_today(session: Session, user_id: str, at: float) -> float:
     """Device-seconds of the jobs that ended within 24 hours."""
-    ended = _ended_within(user_id, at)
-    return float(session.scalar(select(func.coalesce(func.sum(_used(at)), 0.0)).where(ended)) or 0)
+    return used_today_by(session, [user_id], at)[user_id]
+
+
+def used_today_by(session: Session, user_ids: Users, at: float) -> Sums:
+    ended = and_(Job.user_id.in_(user_ids), Job.finished_at > at - DAY)
+    return _sums(session, select(Job.user_id, func.sum(_used(at))).where(ended))
 
 
 def reserved_seconds(session: Session, user_id: str) -> float:
     """What queued and running jobs may still need: their estimate, or what they have used when that is more."""
+    return reserved_by(session, [user_id])[user_id]
+
+
+def reserved_by(session: Session, user_ids: Users) -> Sums:
     estimate = func.coalesce(Job.estimate_seconds, UNKNOWN_SECONDS)
     held = case((Job.device_seconds > estimate, Job.device_seconds), else_=estimate)
-    total = 0.0
+    total: Sums = defaultdict(float)
     for state in ("queued", "running"):
-        query = select(func.sum(held)).where(Job.user_id == user_id, Job.state == state)
-        total += session.scalar(query) or 0.0
+        query = select(Job.user_id, func.sum(held))
+        query = query.where(Job.user_id.in_(user_ids), Job.state == state)
+        for user_id, seconds in _sums(session, query).items():
+            total[user_id] += seconds
     return total
+
+
+def _sums(session: Session, query: Select[str, Any]) -> Sums:
+    """Of each user a sum; 0 of those who have no rows."""
+    rows = session.execute(query.group_by(query.selected_columns[0]))
+    return defaultdict(float, {user_id: float(total or 0) for user_id, total in rows})
 
 
 def _ended_within(user_id: str, at: float) -> ColumnElement[bool]:
@@ -233,6 +258,29 @@ def _storage_used() -> Select[tuple[int]]:
 
 
 STORAGE_USED = _storage_used()
+
+
+def storage_used_by(session: Session, user_ids: Users) -> Sums:
+    """The same of many at once."""
+    queries: list[Select[str, Any]] = [
+        select(table.user_id, func.sum(table.bytes)).where(
+            table.user_id.in_(user_ids), table.deleted_at.is_(None)
+        )
+        for table in (Artifact, Dataset, Model)
+    ]
+    queries.append(
+        select(Job.user_id, func.sum(Checkpoint.bytes))
+        .join(Checkpoint, Job.id == Checkpoint.job_id)
+        .where(Job.user_id.in_(user_ids))
+    )
+    # what is still being received was promised its whole length
+    promised = select(Upload.user_id, func.sum(Upload.length))
+    queries.append(promised.where(Upload.user_id.in_(user_ids)))
+    total: Sums = defaultdict(float)
+    for query in queries:
+        for user_id, held in _sums(session, query).items():
+            total[user_id] += held
+    return total
 
 
 def storage_limit(session: Session, settings: Settings, user_id: str) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import bindparam, event, func, insert, or_, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
+from shared import tallies
 from shared.models import Job, UserShare
 
 PREPAID_SECONDS = 30.0
@@ -60,13 +61,14 @@ def _forget(session: Session, ended: SessionTransaction) -> None:
 
 @contextmanager
 def apart(session: Session) -> Iterator[None]:
-    """A savepoint: what raises in it is undone, charges included, and nothing that was before it."""
-    before = dict(session.info.get(PENDING, {}))
+    """A savepoint: what raises in it is undone, charges and tallies included, and nothing that was before it."""
+    before, counted = dict(session.info.get(PENDING, {})), tallies.pending(session)
     try:
         with session.begin_nested():
             yield
     except BaseException:
         session.info[PENDING] = before
+        tallies.go_back(session, counted)
         raise
 
 

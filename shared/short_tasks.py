@@ -104,6 +104,20 @@ def retry_or_fail(session: Session, task: ShortTask, fence: int, error: str) -> 
     )
 
 
+def put_off(session: Session, task: ShortTask, fence: int, error: str, seconds: float) -> bool:
+    """Again after a wait, as if it had not been tried: it was not the task's fault."""
+    return _write(
+        session,
+        task,
+        fence,
+        state="queued",
+        lease_until=None,
+        strikes=task.strikes - 1,
+        not_before=NOW + seconds,
+        error=error[:LONGEST_ERROR],
+    )
+
+
 def due_since(session: Session, seconds: float) -> bool:
     """Whether some task has been due for that long, so that its wake-up must have been lost."""
     statement = select(exists().where(_due(), ShortTask.created_at < NOW - seconds))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy import func, select
 
 from shared.db import clock
 from shared.models import Artifact, Checkpoint, Job, JobEvent, Model, Result
-from shared.storage import sha256_of
 from worker import sweep
 
 FINAL = {"succeeded", "failed", "cancelled"}
@@ -92,7 +93,7 @@ def check_files(work) -> None:
         for model in session.scalars(select(Model)):
             known |= {f"{model.location}/{name}" for name in model.files}
     for prefix in ("artifacts", "checkpoints", "models"):
-        lost = {key for key, _ in work.storage.keys(prefix)} - known
+        lost = {stored.key for stored in work.storage.keys(prefix)} - known
         assert not lost, lost
 
 
@@ -106,4 +107,5 @@ def _check_rows(work) -> None:
         for model in session.scalars(select(Model)):
             hashes += [(f"{model.location}/{n}", f["sha256"]) for n, f in model.files.items()]
     for location, sha256 in hashes:
-        assert sha256_of(work.storage.path_of(location)) == sha256, location
+        with work.storage.open(location) as file:
+            assert hashlib.sha256(file.read()).hexdigest() == sha256, location

@@ -18,18 +18,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.config import Settings
 from shared.db import Database
-from shared.errors import BadData, StorageFull
+from shared.errors import BadData, StorageAway, StorageFull
 from shared.job_records import Lease
 from shared.models import Job
 from shared.queue import Wakeups
-from shared.storage import LocalStorage
+from shared.storages import open_storage
 from worker import endings, link
 from worker.device_run import Fetcher, remove_stale_runs
 from worker.fetch import Fetching, Prepared
 from worker.held import Held, Phase
 from worker.leases import Leases
 from worker.presence import Presence
-from worker.publish import FULL_DISK_SECONDS, Closed, Ending, Publisher
+from worker.publish import Closed, Ending, Publisher
 from worker.runner_process import Died, Said
 from worker.runner_watch import RunnerWatch
 from worker.upkeep import Upkeep
@@ -62,14 +62,14 @@ class Supervisor:
         self._folder = settings.data.resolve() / "runs" / worker_id
         self._folder.mkdir(parents=True, exist_ok=True)
         self._db = db = Database(settings.database, pool_size=5)
-        storage = LocalStorage(settings.storage)
+        storage = open_storage(settings)
         self._held: dict[str, Held] = {}
         self._presence = Presence(worker_id, "device")
         self._leases = Leases(settings, db, self._presence)
         self._wakeups = Wakeups(settings)
         self._upkeep = Upkeep(settings, db, self._wakeups, worker_id)
         self._publisher = Publisher(settings, db, storage, self._inbox.put)
-        self._fetching = Fetching(Fetcher(db, storage), self._inbox.put)
+        self._fetching = Fetching(Fetcher(settings, db, storage), self._inbox.put)
         self._watch = RunnerWatch(settings, self._folder, self._hear)
         self._looked = self._next_look = 0.0
         self._draining = False
@@ -287,8 +287,8 @@ class Supervisor:
     def _not_prepared(self, held: Held, error: Exception | None) -> Ending:
         if isinstance(error, BadData):
             return endings.fail(held, error.code, error.message)
-        if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno == 28):
-            return endings.give_back(held, "storage_full", FULL_DISK_SECONDS)
+        if isinstance(error, (StorageFull, StorageAway)):
+            return endings.give_back(held, error.code, endings.OURS[error.code])
         if isinstance(error, DBAPIError):
             return endings.give_back(held, "database_away")
         text = f"Its inputs could not be fetched ({type(error).__name__})."

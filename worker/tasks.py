@@ -14,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import short_tasks
 from shared.config import Settings
 from shared.db import Database
+from shared.errors import StorageAway, StorageFull
 from shared.log import job_id
 from shared.models import ShortTask
 from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
-from shared.storage import LocalStorage
+from shared.storage import WAITS, Storage, told_when_full
+from shared.storages import open_storage
 from worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -27,11 +29,11 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 EXIT_FAILED = 70
 
-Handler = Callable[[Settings, Database, LocalStorage, dict[str, Any]], None]
+Handler = Callable[[Settings, Database, Storage, dict[str, Any]], None]
 
 
 def check_dataset(
-    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
+    settings: Settings, db: Database, storage: Storage, arguments: dict[str, Any]
 ) -> None:
     from worker.data_check import check_dataset as check
 
@@ -39,9 +41,7 @@ def check_dataset(
     check(settings, db, storage, arguments["dataset_id"], accept_partial=partial)
 
 
-def sweep(
-    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
-) -> None:
+def sweep(settings: Settings, db: Database, storage: Storage, arguments: dict[str, Any]) -> None:
     from worker.sweep import sweep as run
 
     run(
@@ -72,7 +72,7 @@ class TaskRunner:
     def __init__(self, settings: Settings, worker_id: str) -> None:
         self._settings = settings
         self._db = Database(settings.database, pool_size=2)
-        self._storage = LocalStorage(settings.storage)
+        self._storage = open_storage(settings)
         self._presence = Presence(worker_id, "cpu")
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -139,7 +139,13 @@ class TaskRunner:
         job_id.set(f"task:{task.id}")
         try:
             with _Renewal(self._db, task):
-                HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+                with told_when_full():
+                    HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+        except (StorageFull, StorageAway) as error:
+            log.warning("short task %s waits: %s", task.name, error.code)
+            with self._db.writing() as session:
+                wait = WAITS[error.code]
+                short_tasks.put_off(session, task, task.fence, error.message, wait)
         except Exception as error:
             log.exception("short task %s failed", task.name)
             text = f"{type(error).__name__}: {error}"

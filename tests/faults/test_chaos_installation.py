@@ -16,7 +16,7 @@ import pytest
 from shared.config import read_settings
 from shared.db import Database
 from shared.ids import new_id
-from shared.storage import LocalStorage
+from shared.storages import open_storage
 from tests import oracle
 from tests.installation import ROOT, Installation
 from tests.servers import wait_until
@@ -112,9 +112,7 @@ def test_random_kills_of_everything_lose_nothing_and_double_nothing(an_empty_dat
         assert atelier.stop() == 0
         settings = read_settings(named)
         db = Database(settings.database)
-        oracle.check(
-            SimpleNamespace(db=db, settings=settings, storage=LocalStorage(settings.storage))
-        )
+        oracle.check(SimpleNamespace(db=db, settings=settings, storage=open_storage(settings)))
         db.dispose()
     print(f"{FAULTS} faults, {JOBS} jobs, {states.count('succeeded')} succeeded, failed: {failed}")
     # a job may be struck three times by kills that hit only it; it must then say so

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from shared import disk
 from shared.errors import NotFound
 from shared.models import Job
 
@@ -354,7 +355,7 @@ def test_deleting_what_others_wait_for_is_refused_unless_forced(alice, work):
 
 def test_a_full_disk_refuses_before_anything_is_queued(alice, work, studio, monkeypatch):
     body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)}
-    monkeypatch.setattr(type(studio.storage), "free_percent", lambda self: 1.0)
+    monkeypatch.setattr(disk, "usage", lambda _: {"free_percent": 1.0})
     answer = alice.post("/jobs", json=body)
     assert (answer.status_code, answer.json["code"]) == (507, "storage_full")
 

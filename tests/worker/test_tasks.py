@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from shared import short_tasks
+from shared.errors import StorageAway, StorageFull
 from shared.models import ShortTask, Worker
 from shared.queue import Wakeups
 from tests.servers import wait_until
@@ -52,6 +53,25 @@ def test_a_task_that_raises_is_tried_three_times(db, runner, monkeypatch):
     runner.start()
     wait_until(lambda: state(db, task) == "failed", what="the failure")
     assert len(calls) == short_tasks.STRIKES
+
+
+@pytest.mark.parametrize("error", [StorageFull(), StorageAway(), OSError(28, "no space")])
+def test_a_full_disk_or_a_storage_that_is_away_is_no_fault_of_the_task(
+    db, runner, monkeypatch, error
+):
+    calls = []
+
+    def without_room(*_):
+        calls.append(1)
+        if len(calls) <= 2 * short_tasks.STRIKES:
+            raise error
+
+    monkeypatch.setitem(tasks.HANDLERS, "sweep", without_room)
+    monkeypatch.setattr(tasks, "WAITS", dict.fromkeys(tasks.WAITS, 0.01))
+    task = add(db)
+    runner.start()
+    wait_until(lambda: state(db, task) == "done", what="the task")
+    assert len(calls) == 2 * short_tasks.STRIKES + 1
 
 
 def test_a_name_that_nobody_knows_fails_and_others_run(db, runner, monkeypatch):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.errors import InUse, NotFound
+from shared.errors import InUse, NotFound, Unavailable
 from shared.models import Artifact, Dataset, Job, Model, User
 from web.services import access, references
 from web.services.shapes import artifact_shape
@@ -27,15 +26,15 @@ def get_artifact(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]
         return artifact_shape(access.own(session, Artifact, artifact_id, user))
 
 
-def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], Path]:
-    """The artifact and the file that holds its bytes. Raises NotFound."""
+def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], BinaryIO]:
+    """The artifact and its bytes, for the caller to close. Raises NotFound."""
     with studio.db.reading() as session:
         row = access.own(session, Artifact, artifact_id, user)
-    path = studio.storage.path_of(row.location)
-    if not path.is_file():
+    try:
+        return artifact_shape(row), studio.storage.open(row.location)
+    except NotFound:
         log.error("the file of artifact %s is missing", row.id)
-        raise NotFound("The file of this artifact is gone.")
-    return artifact_shape(row), path
+        raise NotFound("The file of this artifact is gone.") from None
 
 
 def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
@@ -109,8 +108,8 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
     if not readers:
         try:
             studio.storage.delete(row.location)
-        except OSError as error:
-            log.warning("a deleted artifact's file is left to the sweep: %s", error.strerror)
+        except (OSError, Unavailable) as error:
+            log.warning("a deleted artifact's file is left to the sweep: %s", error)
 
 
 def _readers(session: Session, row: Artifact) -> list[dict[str, str]]:

@@ -17,7 +17,15 @@ from sqlalchemy.orm import Session
 from shared import jobs as states
 from shared import quotas, waiting
 from shared.db import NOW, clock
-from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused, NotFound
+from shared.errors import (
+    AlreadyEnded,
+    Conflict,
+    InUse,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    Unavailable,
+)
 from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
@@ -347,5 +355,5 @@ def _delete_files(studio: Studio, job: Job) -> None:
         return
     try:
         studio.storage.delete(f"artifacts/{job.id}")
-    except OSError as error:
-        log.warning("files of a deleted job are left to the sweep: %s", error.strerror)
+    except (OSError, Unavailable) as error:
+        log.warning("files of a deleted job are left to the sweep: %s", error)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.errors import InUse
+from shared.errors import InUse, Unavailable
 from shared.models import Dataset, Job, Model, User
 from web.requests import ModelChange
 from web.services import access
@@ -81,8 +81,8 @@ def delete_model(studio: Studio, user: User, model_id: str, force: bool = False)
     if not needed:
         try:
             studio.storage.delete(row.location)
-        except OSError as error:
-            log.warning("files of a deleted model are left to the sweep: %s", error.strerror)
+        except (OSError, Unavailable) as error:
+            log.warning("files of a deleted model are left to the sweep: %s", error)
 
 
 def _needed_by(session: Session, row: Model) -> list[dict[str, Any]]:

@@ -6,7 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, request
+from flask_babel import lazy_gettext
 
+from web import language
+from web.said import said
 from web.security import user_or_none
 from web.views import (
     account,
@@ -14,27 +17,30 @@ from web.views import (
     datasets,
     docs,
     generate,
+    help,
     home,
     jobs,
     joining,
     media,
     models,
+    numbers,
     people,
     queue,
     signing,
+    style,
     train,
     words,
 )
 
+# (endpoint, words, icon) of the navigation
 SECTIONS = (
-    ("pages.home.index", "Home"),
-    ("pages.datasets.index", "Datasets"),
-    ("pages.train.index", "Train"),
-    ("pages.models.index", "Models"),
-    ("pages.jobs.index", "Jobs"),
-    ("pages.queue.index", "Queue"),
+    ("pages.home.index", lazy_gettext("Home"), "house"),
+    ("pages.datasets.index", lazy_gettext("Datasets"), "database"),
+    ("pages.train.index", lazy_gettext("Train"), "graduation-cap"),
+    ("pages.models.index", lazy_gettext("Models"), "boxes"),
+    ("pages.jobs.index", lazy_gettext("Jobs"), "list"),
+    ("pages.queue.index", lazy_gettext("Queue"), "layers"),
 )
-PEOPLE = ("pages.people.index", "People")  # for administrators
 
 
 def init_app(app: Flask) -> None:
@@ -53,22 +59,26 @@ def init_app(app: Flask) -> None:
         account,
         people,
         docs,
+        help,
+        style,
     ):
         pages.register_blueprint(part.bp)
     app.register_blueprint(pages)
+    language.init_app(app)
+    numbers.init_app(app)
     words.init_app(app)
     media.init_app(app)
+    help.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(said=said)
     app.jinja_env.globals.update(next_page=next_page)
     app.context_processor(frame)
 
 
 def frame() -> dict[str, Any]:
     """What the frame of every page shows."""
-    person = user_or_none()
-    sections = (*SECTIONS, PEOPLE) if person and person.role == "admin" else SECTIONS
-    return {"person": person, "sections": sections, "language": "en"}
+    return {"person": user_or_none(), "sections": SECTIONS}
 
 
 def next_page(cursor: str) -> str:

@@ -16,7 +16,7 @@ from shared.models import User
 from web.requests import CheckpointModelRequest, ContinueRequest, check
 from web.security import current_user, studio
 from web.services import continuing, datasets, jobs, models
-from web.views import charts, media, words
+from web.views import charts, media, numbers, words
 from web.views.deleting import delete_or_ask
 
 bp = Blueprint("jobs", __name__)
@@ -192,7 +192,7 @@ def _tail(text: str) -> str:
 
 
 def _elapsed(job: dict[str, Any]) -> float | None:
-    began, ended = words.when(job["started_at"]), words.when(job["finished_at"])
+    began, ended = numbers.when(job["started_at"]), numbers.when(job["finished_at"])
     if began is None:
         return None
     return max(0.0, ((ended or datetime.now(UTC)) - began).total_seconds())

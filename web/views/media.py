@@ -39,10 +39,10 @@ def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
     if not found["media_type"].startswith("text/"):
         return found
     try:
-        _, path = artifacts.open_artifact(studio(), user, found["id"])
-        with path.open("rb") as file:
+        _, file = artifacts.open_artifact(studio(), user, found["id"])
+        with file:
             return {**found, "text": beginning(file)}
-    except (NotFound, FileNotFoundError):
+    except NotFound:
         return {**found, "text": "The file is gone."}
 
 

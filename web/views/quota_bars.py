@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.views import words
+from web.views import numbers
 
 Row = dict[str, Any]
 
@@ -12,10 +12,12 @@ Row = dict[str, Any]
 def bars(limits: dict[str, Any], use: dict[str, Any]) -> list[Row]:
     today = use["device_seconds_today"] + use["device_seconds_reserved"]
     return [
-        _bar("Queued jobs", use["queued_jobs"], limits["max_queued_jobs"], words.number),
-        _bar("Running jobs", use["running_jobs"], limits["max_running_jobs"], words.number),
-        _bar("Stored", use["storage_bytes"], limits["max_storage_bytes"], words.size),
-        _bar("Device time in 24 hours", today, limits["max_device_seconds_a_day"], words.duration),
+        _bar("Queued jobs", use["queued_jobs"], limits["max_queued_jobs"], numbers.number),
+        _bar("Running jobs", use["running_jobs"], limits["max_running_jobs"], numbers.number),
+        _bar("Stored", use["storage_bytes"], limits["max_storage_bytes"], numbers.size),
+        _bar(
+            "Device time in 24 hours", today, limits["max_device_seconds_a_day"], numbers.duration
+        ),
     ]
 
 

@@ -1,200 +1,104 @@
-"""How pages say numbers, times, sizes and states: Jinja filters, all of them plain functions."""
+"""How pages say kinds, states, events and values in the language of the reader: Jinja filters, plain functions."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from flask import Flask
-from markupsafe import Markup
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_babel import ngettext
+
+from web.views.numbers import figure, number, ordinal
 
 PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 KINDS = {
-    "train": "Training",
-    "generate": "Generation",
-    "evaluate": "Evaluation",
-    "prepare": "Preparation",
-    "tune": "Tuning",
+    "train": _l("Training"),
+    "generate": _l("Generation"),
+    "evaluate": _l("Evaluation"),
+    "prepare": _l("Preparation"),
+    "tune": _l("Tuning"),
 }
+STATES = {
+    "queued": _l("queued"),
+    "running": _l("running"),
+    "succeeded": _l("succeeded"),
+    "failed": _l("failed"),
+    "cancelled": _l("cancelled"),
+    "paused": _l("paused"),
+    "pausing": _l("pausing"),
+    "stopping": _l("stopping"),
+    "checking": _l("checking"),
+    "ready": _l("ready"),
+    "refused": _l("refused"),
+    "online": _l("online"),
+    "offline": _l("offline"),
+    "draining": _l("draining"),
+    "busy": _l("busy"),
+    "idle": _l("idle"),
+}
+# What data is made of, as the dataset says and as people do.
+DATA = {"text": _l("text"), "images": _l("pictures")}
 # What each code of a failed job means to the person who asked for it.
 ERRORS = {
-    "bad_data": "The data cannot be used for this.",
-    "deadline": "Its deadline passed.",
-    "family_missing": "The worker does not have this model family any more.",
-    "family_error": "The model family's own code failed.",
-    "input_missing": "Something that it needs is not there any more.",
-    "oom": "The device has too little memory for it; a smaller batch size may help.",
-    "parent_failed": "The job it waited for did not succeed.",
-    "poison": "It brought its worker down three times, so it is not tried again.",
-    "runner_deaf": "It did not answer for too long.",
-    "version_gone": "No worker offers this version of the model family any more.",
+    "bad_data": _l("The data cannot be used for this."),
+    "deadline": _l("Its deadline passed."),
+    "family_missing": _l("The worker does not have this model family any more."),
+    "family_error": _l("The model family's own code failed."),
+    "input_missing": _l("Something that it needs is not there any more."),
+    "oom": _l("The device has too little memory for it; a smaller batch size may help."),
+    "parent_failed": _l("The job it waited for did not succeed."),
+    "poison": _l("It brought its worker down three times, so it is not tried again."),
+    "runner_deaf": _l("It did not answer for too long."),
+    "version_gone": _l("No worker offers this version of the model family any more."),
 }
 # Why a running job went back to the queue.
 WHYS = {
-    "database_away": "the database was away",
-    "drain": "the worker was stopping",
-    "drained": "the worker was stopping",
-    "not_published": "its results could not be stored",
-    "pause": "you paused it",
-    "rotate": "somebody else's turn",
-    "runner_died": "the runner ended",
-    "storage_full": "the disk was full",
-    "worker_lost": "the worker was lost",
+    "database_away": _l("the database was away"),
+    "drain": _l("the worker was stopping"),
+    "drained": _l("the worker was stopping"),
+    "not_published": _l("its results could not be stored"),
+    "pause": _l("you paused it"),
+    "rotate": _l("somebody else's turn"),
+    "runner_died": _l("the runner ended"),
+    "restored": _l("the server was restored from a backup"),
+    "storage_away": _l("the storage did not answer"),
+    "storage_full": _l("the disk was full"),
+    "worker_lost": _l("the worker was lost"),
 }
 # Why a queued job does not run, where it is not only that others go first.
 WAITS = {
-    "paused": "paused by you",
-    "waits_for": "waits for another job",
-    "no_worker": "no worker that can run it is there",
-    "backoff": "tries again in a while",
+    "paused": _l("paused by you"),
+    "waits_for": _l("waits for another job"),
+    "no_worker": _l("no worker that can run it is there"),
+    "backoff": _l("tries again in a while"),
 }
 # In this order: each of them also claims to be those further down.
 BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
 LONG_VALUE = 2000
-# Largest first: (seconds of one, words)
-SPANS = ((86_400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
 
 
 def init_app(app: Flask) -> None:
     said = (
-        ago,
         batches,
         browser_words,
-        day,
-        duration,
+        data_words,
         error_words,
         event_words,
-        figure,
         kind_words,
-        moment,
-        number,
-        percent,
         plainly,
         result_words,
         shown_state,
-        size,
+        state_name,
         state_words,
         title_of,
         waiting_words,
     )
     app.jinja_env.filters.update({function.__name__: function for function in said})
     app.jinja_env.globals.update(picture_types=PICTURES)
-
-
-def when(value: Any) -> datetime | None:
-    """A time of the API (RFC 3339, or seconds since 1970)."""
-    if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, UTC)
-    try:
-        return datetime.fromisoformat(value) if value else None
-    except (TypeError, ValueError):
-        return None
-
-
-def moment(value: Any) -> str | Markup:
-    """A time to the minute, as <time>."""
-    at = when(value)
-    return _time(at, f"{at.day} {at:%b %Y, %H:%M} UTC") if at else ""
-
-
-def day(value: Any) -> str | Markup:
-    at = when(value)
-    return _time(at, f"{at.day} {at:%b %Y}") if at else ""
-
-
-def ago(value: Any) -> str | Markup:
-    """A time as people say it, as <time>; its title is exact."""
-    at = when(value)
-    if at is None:
-        return ""
-    seconds = (datetime.now(UTC) - at).total_seconds()
-    if seconds < -60:
-        return _time(at, f"in {_span(-seconds)}")
-    if seconds < 45:
-        return _time(at, "just now")
-    if seconds < 7 * 86_400:
-        return _time(at, f"{_span(seconds)} ago")
-    return _time(at, f"{at.day} {at:%b %Y}")
-
-
-def _time(at: datetime, words: str) -> Markup:
-    exact = at.astimezone(UTC)
-    iso, title = exact.isoformat(timespec="seconds"), f"{exact:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, words)
-
-
-def _span(seconds: float) -> str:
-    for one, words in SPANS:
-        if seconds >= one * 0.95:
-            many = round(seconds / one)
-            return f"{many} {words}{'' if many == 1 else 's'}"
-    many = max(1, round(seconds))
-    return f"{many} second{'' if many == 1 else 's'}"
-
-
-def duration(seconds: Any) -> str:
-    """A length of time, in its two largest units."""
-    if seconds is None:
-        return ""
-    seconds = max(0.0, float(seconds))
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def number(value: Any) -> str:
-    """Thousands apart; whole numbers without a point."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and not value.is_integer():
-        return figure(value)
-    return f"{int(value):,}"
-
-
-def figure(value: Any) -> str:
-    """A measured number in four significant digits."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    if not math.isfinite(value):
-        return "not a number"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def percent(fraction: Any) -> str:
-    """Rounded down, so that 100 % means done."""
-    return f"{math.floor(float(fraction or 0) * 100)} %"
-
-
-def size(count: Any) -> str:
-    """Bytes in the unit that suits."""
-    amount = float(count or 0)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return (
-                f"{amount:.0f} {unit}"
-                if unit == "bytes" or amount >= 10
-                else f"{amount:.1f} {unit}"
-            )
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
-def ordinal(n: int) -> str:
-    if n % 100 in (11, 12, 13):
-        return f"{n}th"
-    return f"{n}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th') }"
 
 
 def title_of(thing: Mapping[str, Any]) -> str:
@@ -218,6 +122,15 @@ def is_stopping(job: Mapping[str, Any]) -> bool:
     return bool(job.get("cancel_requested") or job.get("cancel_requested_at"))
 
 
+def state_name(state: str) -> str:
+    return str(STATES.get(state, state))
+
+
+def data_words(kind: str) -> str:
+    """What a dataset is made of."""
+    return str(DATA.get(kind, kind))
+
+
 def shown_state(job: Mapping[str, Any]) -> str:
     """The state with the flags that people care about: `paused` is a queued job that nobody may claim."""
     if job["state"] in ("queued", "running") and is_paused(job):
@@ -227,70 +140,81 @@ def shown_state(job: Mapping[str, Any]) -> str:
 
 def state_words(job: Mapping[str, Any]) -> str:
     if job["state"] == "running" and is_stopping(job):
-        return "stopping"
+        return state_name("stopping")
     if job["state"] == "running" and is_paused(job):
-        return "pausing"
-    return shown_state(job)
+        return state_name("pausing")
+    return state_name(shown_state(job))
 
 
 def waiting_words(job: Mapping[str, Any]) -> str:
     """Why a queued job does not run."""
     queue = job if "position" in job else job.get("queue") or {}
     if is_paused(job):
-        return WAITS["paused"]
+        return str(WAITS["paused"])
     if job.get("waits_for") and queue.get("reason") in (None, "waits_for"):
-        return WAITS["waits_for"]
+        return str(WAITS["waits_for"])
     if held := queue.get("waiting"):
         return str(held).removeprefix("waiting: ")
     place, reason = queue.get("position"), queue.get("reason")
     if reason in WAITS:
-        return WAITS[reason]
+        return str(WAITS[reason])
     if not place:
-        return "waits to start"
-    return "next to start" if place == 1 else f"{ordinal(place)} in the queue"
+        return str(_("waits to start"))
+    if place == 1:
+        return str(_("next to start"))
+    return str(_("%(place)s in the queue", place=ordinal(place)))
 
 
 def result_words(job: Mapping[str, Any]) -> str:
     """What came out, in a few words."""
     result = job.get("result") or {}
     artifacts = [a for a in result.get("artifacts", ()) if a.get("role") not in ("preview", "grid")]
-    parts = ["a model"] if result.get("model_id") and job["kind"] == "train" else []
+    parts = [str(_("a model"))] if result.get("model_id") and job["kind"] == "train" else []
     if artifacts:
-        parts.append(f"{len(artifacts):,} result{'' if len(artifacts) == 1 else 's'}")
-    return ", ".join(parts) or "done"
+        count = number(len(artifacts))
+        parts.append(
+            str(ngettext("%(count)s result", "%(count)s results", len(artifacts), count=count))
+        )
+    return _joined(parts) or str(_("done"))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return str(_(", ")).join(parts)
 
 
 def error_words(error: Mapping[str, Any]) -> str:
-    return ERRORS.get(error["code"]) or error.get("message") or "It failed."
+    return str(ERRORS.get(error["code"]) or error.get("message") or _("It failed."))
 
 
 def event_words(event: Mapping[str, Any]) -> str:
     """A change of state as a short sentence without a subject."""
     data = event["data"]
     if event["type"] == "result":
-        return "left its result"
+        return str(_("left its result"))
     if data.get("cancel_requested"):
-        return "asked to stop"
+        return str(_("asked to stop"))
     if "paused" in data:
-        return "paused" if data["paused"] else "resumed"
+        return str(_("paused") if data["paused"] else _("resumed"))
     if data.get("state") == "queued" and data.get("why"):
-        return f"back in the queue: {WHYS.get(data['why'], str(data['why']).replace('_', ' '))}"
+        why = WHYS.get(data["why"], str(data["why"]).replace("_", " "))
+        return str(_("back in the queue: %(why)s", why=why))
     if data.get("state") == "running":
         attempt = data.get("attempt", 1)
-        return "started" if attempt == 1 else f"started, attempt {attempt}"
-    return str(data.get("state", ""))
+        return str(_("started") if attempt == 1 else _("started, attempt %(n)s", n=attempt))
+    return state_name(str(data.get("state", "")))
 
 
 def plainly(value: Any) -> str:
     """A value of JSON as text that people read."""
     if value is None:
-        return "not set"
+        return str(_("not set"))
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return str(_("yes") if value else _("no"))
     if isinstance(value, (list, tuple)):
-        text = ", ".join(plainly(part) for part in value) or "none"
+        text = _joined(plainly(part) for part in value) or str(_("none"))
     elif isinstance(value, Mapping):
-        text = ", ".join(f"{name} {plainly(part)}" for name, part in value.items()) or "none"
+        pairs = (f"{name} {plainly(part)}" for name, part in value.items())
+        text = _joined(pairs) or str(_("none"))
     else:
         text = str(value)
     return text if len(text) <= LONG_VALUE else text[:LONG_VALUE] + " …"
@@ -299,14 +223,14 @@ def plainly(value: Any) -> str:
 def pairs(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Facts and figures, named in words."""
     return [
-        (name.replace("_", " "), figure(value) if isinstance(value, float) else _fact(value))
+        (_(name.replace("_", " ")), figure(value) if isinstance(value, float) else _fact(value))
         for name, value in (found or {}).items()
     ]
 
 
 def _fact(value: Any) -> str:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:,}" if whole else plainly(value)
+    return number(value) if whole else plainly(value)
 
 
 def batches(fields: Iterable[Any]) -> list[tuple[bool, list[Any]]]:
@@ -319,5 +243,6 @@ def browser_words(agent: str) -> str:
     """What a browser calls itself, in two words."""
     browser = next((words for mark, words in BROWSERS if mark in agent), "")
     system = next((name for name in SYSTEMS if name in agent), "")
-    known = " on ".join(part for part in (browser, system) if part)
-    return known or agent[:60] or "unknown"
+    if browser and system:
+        return str(_("%(browser)s on %(system)s", browser=browser, system=system))
+    return browser or system or agent[:60] or str(_("unknown"))

@@ -39,4 +39,4 @@ def test_every_link_inside_leads_somewhere(mine, toy):
     targets = set(re.findall(r'href="#([^"]+)"', text))
     assert len(targets) > 50
     assert targets <= set(re.findall(r'id="([^"]+)"', text))
-    assert "<script" not in text and "http://" not in text.replace("http://localhost", "")
+    assert "http://" not in text.replace("http://localhost", "")

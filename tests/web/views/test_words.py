@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from web.views import words
+from web.views import numbers, words
 
 
 def before(**span):
@@ -25,20 +25,20 @@ def before(**span):
     ],
 )
 def test_times_are_said_as_people_say_them(span, said):
-    assert f">{said}</time>" in words.ago(before(**span))
+    assert f">{said}</time>" in numbers.ago(before(**span))
 
 
 def test_a_long_past_time_is_said_as_its_day():
-    assert ">1 Mar 2020</time>" in words.ago("2020-03-01T12:00:00.000Z")
+    assert ">1 Mar 2020</time>" in numbers.ago("2020-03-01T12:00:00.000Z")
 
 
 @pytest.mark.parametrize("nothing", [None, "", "yesterday", {}])
 def test_no_time_says_nothing(nothing):
-    assert words.ago(nothing) == words.moment(nothing) == words.day(nothing) == ""
+    assert numbers.ago(nothing) == numbers.moment(nothing) == numbers.day(nothing) == ""
 
 
 def test_a_time_carries_its_exact_value():
-    assert 'datetime="2026-11-22T04:50:00+00:00"' in words.moment("2026-11-22T04:50:00.123Z")
+    assert 'datetime="2026-11-22T04:50:00+00:00"' in numbers.moment("2026-11-22T04:50:00.123Z")
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,26 @@ def test_a_time_carries_its_exact_value():
     [(0.04, "0.0 s"), (12, "12 s"), (61, "1 min 1 s"), (3_700, "1 h 1 min"), (200_000, "2 d 7 h")],
 )
 def test_durations_have_two_units_at_most(seconds, said):
-    assert words.duration(seconds) == said
+    assert numbers.duration(seconds) == said
 
 
 @pytest.mark.parametrize(
     ("count", "said"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (50 << 30, "54 GB")]
 )
 def test_sizes_have_the_unit_that_suits(count, said):
-    assert words.size(count) == said
+    assert numbers.size(count) == said
 
 
 def test_almost_done_is_not_done():
-    assert words.percent(0.9999) == "99 %"
-    assert words.percent(1.0) == "100 %"
+    assert numbers.percent(0.9999) == "99 %"
+    assert numbers.percent(1.0) == "100 %"
 
 
 @pytest.mark.parametrize(
     ("n", "said"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (22, "22nd")]
 )
 def test_places_are_ordinals(n, said):
-    assert words.ordinal(n) == said
+    assert numbers.ordinal(n) == said
 
 
 def test_a_waiting_job_says_why_it_waits():

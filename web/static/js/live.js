@@ -1,0 +1,152 @@
+// Follows what changes while a page is open.
+//
+//   <i id="follow" data-live="/api/v1/jobs/ID/events" data-live-after="N" data-live-part hidden>   an event stream,
+//                                            followed as long as the page has this element
+//   <i id="follow" data-live-poll="5" data-live-part hidden>   no stream, but look every so many seconds
+//   <section id="progress" data-live-part>   is renewed from this page's own address when something changed
+//   <i data-live-still>                      while it is there nothing is renewed
+//
+// The element of a stream gets each event as `live:TYPE` (state, progress, metrics, preview, log, result) with the
+// event's object in detail, and it bubbles; a listener that calls preventDefault() says that no renewal is needed.
+import { toast } from "./toast.js";
+
+const TYPES = ["state", "progress", "metrics", "preview", "log", "result"];
+const LEAST_SECONDS = 1; // between two renewals
+const POLL_SECONDS = 5; // where no stream can be had
+const streams = new Map();
+let renewing = null;
+let asked = false;
+let last = 0;
+let lost = null;
+
+function follow(element) {
+  if (streams.has(element)) return;
+  const entry = { source: null, after: element.dataset.liveAfter, failures: 0, timer: 0 };
+  streams.set(element, entry);
+  connect(element, entry);
+}
+
+function connect(element, entry) {
+  const url = new URL(element.dataset.live, location.href);
+  if (entry.after) url.searchParams.set("after", entry.after);
+  const source = new EventSource(url);
+  entry.source = source;
+  source.addEventListener("open", () => {
+    entry.failures = 0;
+    found();
+  });
+  for (const type of TYPES) source.addEventListener(type, (message) => tell(element, entry, type, message));
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CONNECTING) return; // the browser tries again by itself
+    source.close();
+    entry.failures += 1;
+    const wait = Math.min(60, POLL_SECONDS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2);
+    entry.timer = setTimeout(() => {
+      renew();
+      if (element.isConnected && !document.hidden) connect(element, entry);
+    }, wait * 1000);
+  });
+}
+
+function tell(element, entry, type, message) {
+  entry.after = message.lastEventId || entry.after;
+  const detail = { type, data: JSON.parse(message.data), id: message.lastEventId };
+  const event = new CustomEvent(`live:${type}`, { detail, bubbles: true, cancelable: true });
+  if (element.dispatchEvent(event)) renew();
+}
+
+function stop(element) {
+  const entry = streams.get(element);
+  entry?.source?.close();
+  clearTimeout(entry?.timer);
+  streams.delete(element);
+}
+
+// Renews the marked parts from this page's own address, at most once a second; what comes meanwhile is one more time.
+export function renew() {
+  asked = true;
+  if (renewing || document.hidden) return;
+  const wait = Math.max(0, last + LEAST_SECONDS * 1000 - Date.now());
+  renewing = setTimeout(async () => {
+    asked = false;
+    last = Date.now();
+    try {
+      await fetchParts();
+      found();
+    } catch {
+      lost ??= toast(document.body.dataset.offline, "error");
+    }
+    renewing = null;
+    if (asked) renew();
+  }, wait);
+}
+
+function found() {
+  lost?.remove();
+  lost = null;
+}
+
+async function fetchParts() {
+  const parts = [...document.querySelectorAll("[data-live-part]")];
+  if (!parts.length || document.querySelector("[data-live-still]")) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (answer.redirected || !answer.ok) {
+    if (answer.status >= 500) throw new Error(String(answer.status));
+    location.reload(); // signed out, or gone: the page itself says so
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const title = fresh.querySelector("title")?.textContent;
+  if (title) document.title = title;
+  for (const part of parts) swap(part, fresh.getElementById(part.id));
+  for (const added of fresh.querySelectorAll("[data-live-part]:not([data-live-part=''])")) {
+    // data-live-part="after ID": may come into being below another one
+    if (!document.getElementById(added.id)) document.getElementById(added.dataset.livePart)?.after(document.adoptNode(added));
+  }
+  document.dispatchEvent(new CustomEvent("live:parts"));
+  look();
+}
+
+function swap(part, fresh) {
+  if (!fresh) {
+    part.remove();
+    return;
+  }
+  const sameStream = part.dataset.live && part.dataset.live === fresh.dataset.live;
+  if (sameStream || fresh.isEqualNode(part) || busy(part)) return;
+  const folds = [...part.querySelectorAll("details[id][open]")].map((one) => one.id);
+  part.replaceWith(document.adoptNode(fresh));
+  for (const id of folds) document.getElementById(id)?.setAttribute("open", "");
+}
+
+// Nobody's click, text or open menu is taken away.
+function busy(part) {
+  const focused = document.activeElement;
+  if (focused !== document.body && part.contains(focused)) return true;
+  return part.querySelector("[data-menu][open], dialog[open]") !== null;
+}
+
+function look() {
+  for (const element of [...streams.keys()]) if (!element.isConnected) stop(element);
+  if (document.hidden) return;
+  for (const element of document.querySelectorAll("[data-live]")) follow(element);
+}
+
+// A hidden page holds no connection; it looks at once when it is seen again.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) for (const element of [...streams.keys()]) stop(element);
+  else {
+    look();
+    if (document.querySelector("[data-live], [data-live-poll]")) renew();
+  }
+});
+
+let polled = Date.now();
+setInterval(() => {
+  const seconds = document.querySelector("[data-live-poll]")?.dataset.livePoll;
+  if (!seconds || document.hidden || Date.now() - polled < seconds * 1000) return;
+  polled = Date.now();
+  renew();
+}, 500);
+
+look();

@@ -1,0 +1,19 @@
+// A short word at the edge of the page that goes by itself; an error stays until it is closed.
+const SECONDS = 5;
+
+export function toast(text, kind = "") {
+  const box = document.createElement("div");
+  box.className = `toast ${kind}`;
+  const words = document.createElement("span");
+  words.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "quiet compact icon-only";
+  close.setAttribute("aria-label", document.body.dataset.close);
+  close.textContent = "×";
+  close.addEventListener("click", () => box.remove());
+  box.append(words, close);
+  document.querySelector(".toasts").append(box);
+  if (kind !== "error") setTimeout(() => box.remove(), SECONDS * 1000);
+  return box;
+}
