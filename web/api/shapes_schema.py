@@ -78,6 +78,26 @@ class Artifact(BaseModel):
     created_at: Moment
 
 
+class Result(Artifact):
+    """A result with how it was made, and what you noted on it."""
+
+    job_id: Id | None = Field(description="Null when it is somebody else's.")  # type: ignore[assignment]
+    mine: bool
+    visibility: Visibility
+    starred: bool = Field(description="By you.")
+    tags: list[str] = Field(description="Your own.")
+    family: str
+    family_version: int
+    model_id: Id | None
+    params: Object
+    job_seed: int = Field(description="The seed of the job; `seed` is that of this one sample.")
+
+
+class ResultList(BaseModel):
+    items: list[Result]
+    next: str | None
+
+
 class JobResult(BaseModel):
     model_id: Id | None
     artifacts: list[Artifact]

@@ -21,16 +21,10 @@ from web.services.studio import Studio
 log = logging.getLogger(__name__)
 
 
-def get_artifact(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
-    """Raises NotFound."""
-    with studio.db.reading() as session:
-        return artifact_shape(access.own(session, Artifact, artifact_id, user))
-
-
 def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], Path]:
     """The artifact and the file that holds its bytes. Raises NotFound."""
     with studio.db.reading() as session:
-        row = access.own(session, Artifact, artifact_id, user)
+        row = access.readable(session, Artifact, artifact_id, user)
     path = studio.storage.path_of(row.location)
     if not path.is_file():
         log.error("the file of artifact %s is missing", row.id)
@@ -41,7 +35,7 @@ def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[st
 def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
     """The artifact, its job, the model, the training that made it and the dataset, each with id and hash."""
     with studio.db.reading() as session:
-        artifact = access.own(session, Artifact, artifact_id, user)
+        artifact = access.readable(session, Artifact, artifact_id, user)
         job = session.get_one(Job, artifact.job_id)
         return {
             "artifact": {"id": artifact.id, "sha256": artifact.sha256},
@@ -57,7 +51,7 @@ def lineage_of_job(session: Session, job: Job, user: User) -> dict[str, Any]:
     dataset = session.get(Dataset, dataset_id) if dataset_id else None
     return {
         "job": _job(job, user),
-        "model": _thing(model, user) if model else _known_model(job),
+        "model": _thing(model, user) if model else _known_model(job, user),
         "training_job": _job(training, user),
         "dataset": _thing(dataset, user),
     }
@@ -85,9 +79,11 @@ def _thing(row: Model | Dataset | None, user: User) -> dict[str, Any] | None:
     }
 
 
-def _known_model(job: Job) -> dict[str, Any] | None:
+def _known_model(job: Job, user: User) -> dict[str, Any] | None:
     """The model's row is gone, but the job remembers what it used."""
-    return {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None
+    if not job.model_id:
+        return None
+    return {"id": job.model_id if job.user_id == user.id else None, "sha256": job.model_sha256}
 
 
 def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = False) -> None:
@@ -113,12 +109,10 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
             log.warning("a deleted artifact's file is left to the sweep: %s", error.strerror)
 
 
-def _readers(session: Session, row: Artifact) -> list[dict[str, str]]:
-    ids = session.scalars(
-        select(Job.id).where(
-            Job.user_id == row.user_id,
-            Job.state.in_(("queued", "running")),
-            references.used(row.location),
+def _readers(session: Session, row: Artifact) -> list[dict[str, Any]]:
+    jobs = session.execute(
+        select(Job.id, Job.user_id).where(
+            Job.state.in_(("queued", "running")), references.used(row.location)
         )
     )
-    return [{"type": "job", "id": job_id} for job_id in ids]
+    return access.told(row.user_id, "job", jobs)

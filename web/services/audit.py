@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.models import ApiToken, AuditEntry, Dataset, Invitation, Model, User
+from shared.models import ApiToken, Artifact, AuditEntry, Dataset, Invitation, Model, User
 from web.services.job_lists import Page
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
-Subject = User | ApiToken | Invitation | Dataset | Model
+Subject = User | ApiToken | Invitation | Dataset | Model | Artifact
 
 TYPES = {
     User: "user",
@@ -22,6 +22,7 @@ TYPES = {
     Invitation: "invitation",
     Dataset: "dataset",
     Model: "model",
+    Artifact: "artifact",
 }
 
 
