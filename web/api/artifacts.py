@@ -11,7 +11,7 @@ from shared.errors import InUse
 from web.api import shapes_schema as shapes
 from web.api.answers import answer, body, nothing, query
 from web.api.describe import BYTES, NOTHING, RANGE, file_answers, told
-from web.queries import Forced, InPlace
+from web.queries import Forced, InPlace, ThumbnailSize
 from web.requests import ArtifactChange
 from web.security import current_user, studio
 from web.services import artifacts, results
@@ -57,6 +57,18 @@ def change(artifact_id: str) -> Response:
 def content(artifact_id: str) -> Response:
     artifact, path = artifacts.open_artifact(studio(), current_user(), artifact_id)
     return file_answer(artifact, path, inline=query(InPlace).inline)
+
+
+@bp.get("/<artifact_id>/thumbnail")
+@told("A small picture of a result", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
+def thumbnail(artifact_id: str) -> Response:
+    """A result never changes: its owner's browser keeps the small picture and does not ask again."""
+    query(ThumbnailSize)  # there is one size so far, which is no larger than any that is asked for
+    artifact, path, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
+    response = file_answer(artifact, path, inline=True)
+    if mine:
+        response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    return response
 
 
 def file_answer(file: dict[str, Any], path: Any, *, inline: bool) -> Response:

@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import clock
@@ -30,6 +30,31 @@ def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[st
         log.error("the file of artifact %s is missing", row.id)
         raise NotFound("The file of this artifact is gone.")
     return artifact_shape(row), path
+
+
+def open_thumbnail(
+    studio: Studio, user: User, artifact_id: str
+) -> tuple[dict[str, Any], Path, bool]:
+    """What is shown of a picture, its file, and whether it is the user's. A small one is its own thumbnail."""
+    with studio.db.reading() as session:
+        row = access.readable(session, Artifact, artifact_id, user)
+        if not row.media_type.startswith("image/"):
+            raise NotFound()
+        small = session.scalar(_thumbnail_of(row))
+    shown = small or row
+    path = studio.storage.path_of(shown.location)
+    if not path.is_file():
+        raise NotFound("The file of this artifact is gone.")
+    return artifact_shape(shown), path, row.user_id == user.id
+
+
+def _thumbnail_of(row: Artifact) -> Select[tuple[Artifact]]:
+    return select(Artifact).where(
+        Artifact.job_id == row.job_id,
+        Artifact.role == "thumbnail",
+        Artifact.name == f"{row.name}.jpg",
+        Artifact.deleted_at.is_(None),
+    )
 
 
 def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
@@ -95,6 +120,9 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
         if readers and not force:
             raise InUse("Accepted jobs read this.", dependents=readers)
         row.deleted_at = clock(session)
+        small = session.scalar(_thumbnail_of(row))
+        if small:
+            small.deleted_at = row.deleted_at  # the sweep takes its bytes
         # the job's answer changes with it, so must its ETag
         session.execute(
             update(Job)

@@ -58,7 +58,7 @@ def outputs(session: Session, job_ids: list[str]) -> Sequence[Artifact]:
         .where(
             Artifact.job_id.in_(job_ids),
             Artifact.deleted_at.is_(None),
-            Artifact.role != "preview",
+            Artifact.role.in_(("output", "grid")),
         )
         .order_by(last, Artifact.index, Artifact.id)
     ).all()

@@ -18,12 +18,19 @@ SHORT_TITLE = 80
 
 def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(
-        content_url=content_url, item_url=item_url, thumbnail_url=thumbnail_url
+        content_url=content_url,
+        item_url=item_url,
+        result_thumbnail_url=result_thumbnail_url,
+        thumbnail_url=thumbnail_url,
     )
 
 
 def content_url(artifact_id: str) -> str:
     return url_for("api.artifacts.content", artifact_id=artifact_id)
+
+
+def result_thumbnail_url(artifact_id: str, size: int = 256) -> str:
+    return url_for("api.artifacts.thumbnail", artifact_id=artifact_id, size=size)
 
 
 def item_url(dataset_id: str, n: int) -> str:
@@ -34,14 +41,14 @@ def thumbnail_url(dataset_id: str, n: int) -> str:
     return url_for("api.datasets.item_thumbnail", dataset_id=dataset_id, n=n)
 
 
-def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
+def with_text(user: User, found: dict[str, Any], most: int = MOST_TEXT) -> dict[str, Any]:
     """An artifact, with the beginning of its text if it is one."""
     if not found["media_type"].startswith("text/"):
         return found
     try:
         _, path = artifacts.open_artifact(studio(), user, found["id"])
         with path.open("rb") as file:
-            return {**found, "text": beginning(file)}
+            return {**found, "text": beginning(file, most)}
     except (NotFound, FileNotFoundError):
         return {**found, "text": "The file is gone."}
 
