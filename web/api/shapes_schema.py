@@ -71,7 +71,7 @@ class Artifact(BaseModel):
     sha256: Sha256
     name: str
     index: int
-    role: str = Field(description="output, grid or preview.")
+    role: str = Field(description="output, grid, preview or thumbnail.")
     seed: int
     metrics: Object
     label: Object = Field(description="Says that it is generated.")
