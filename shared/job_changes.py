@@ -95,6 +95,10 @@ def end(
     )
     if job:
         settle(session, job, used)
+        if job.started_at is not None:
+            waited = max(0.0, job.started_at - job.created_at)
+            tallies.time(session, "job_wait_seconds", job.kind, waited)
+            tallies.time(session, "job_run_seconds", job.kind, max(0.0, at - job.started_at))
         payload = {"job_id": job.id, "kind": job.kind, "state": state}
         session.add(
             OutboxMessage(

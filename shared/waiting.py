@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, tuple_
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Double,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session, aliased
 
 from shared import catalog
@@ -91,10 +105,8 @@ def place_of_new(session: Session, new: NewJob) -> Place:
     """Where a job would stand if it were accepted now."""
     now = _Now(session)
     rank = now.at - 600.0 * new.priority  # as jobs.accept will set it
-    line = session.execute(
-        select(*_sums()).where(now.in_line(new.lane), Job.user_id == new.user_id, Job.rank <= rank)
-    ).one()
-    place = now.place(_asks(new, _line(line)))
+    # an id that was made in the same moment goes first
+    place = now.place(_asks(new, now.before(new, math.nextafter(rank, math.inf), "")))
     if new.waits_for and _unfinished(session, [new]):
         return Place(place.position, None, "waits_for")
     return place
@@ -152,53 +164,21 @@ class _Now:
 
     @cached_property
     def running(self) -> Sequence[Any]:
-        return self.session.execute(
-            select(
-                Job.owner,
-                Job.kind,
-                Job.attempt,
-                Job.started_at,
-                Job.device_seconds,
-                Job.estimate_seconds,
-                Job.progress_step,
-                Job.progress_total,
-                Job.continues_step,
-            ).where(Job.state == "running")
-        ).all()
+        return self.session.execute(RUNNING).all()
 
-    def in_line(self, lane: str) -> ColumnElement[bool]:
-        """What can be claimed some time without anybody doing anything: others hold nobody up."""
+    def line(self, lane: str) -> dict[str, Any]:
+        """What the statements below ask about. While no worker lives at all, everybody waits for one."""
         offered = sorted({pair for worker in self.workers for pair in worker.families.items()})
-        parent = aliased(Job)
-        parent_succeeded = (
-            select(parent.id)
-            .where(parent.id == Job.waits_for, parent.state == "succeeded")
-            .correlate(Job)
-            .exists()
-        )
-        return and_(
-            Job.state == "queued",
-            Job.lane == lane,
-            Job.paused_at.is_(None),
-            or_(Job.waits_for.is_(None), parent_succeeded),
-            # while no worker lives at all, everybody waits for one
-            tuple_(Job.family, Job.family_version).in_(offered) if offered else true(),
-        )
+        return {"lane": lane, "offered": offered, "anything": not offered}
+
+    def before(self, job: Job | NewJob, rank: float, job_id: str) -> _Line:
+        """What of its owner's goes before a job with this rank and id."""
+        place = {"user_id": job.user_id, "rank": rank, "id": job_id}
+        return _line(self.session.execute(EARLIER_OF_ONE, {**self.line(job.lane), **place}).one())
 
     def others(self, lane: str) -> list[_Other]:
         if lane not in self.lanes:
-            held = (
-                select(Job.user_id, *_sums())
-                .where(self.in_line(lane))
-                .group_by(Job.user_id)
-                .subquery()
-            )
-            rows = self.session.execute(
-                select(held, UserShare.vtime, UserShare.weight)
-                .join(UserShare, UserShare.user_id == held.c.user_id)
-                .join(User, User.id == held.c.user_id)
-                .where(User.active)
-            )
+            rows = self.session.execute(BY_USER, self.line(lane))
             self.lanes[lane] = [
                 _Other(row.user_id, _line(row), row.vtime, row.weight) for row in rows
             ]
@@ -293,14 +273,87 @@ class _Other:
 # ---- sums of the queue --------------------------------------------------------------------------------
 
 
-def _sums() -> tuple[Any, ...]:
-    seconds = func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)
-    unknown = case((Job.estimate_seconds.is_(None), 1), else_=0)
-    return (
-        func.count().label("jobs"),
-        func.coalesce(func.sum(seconds), 0.0).label("seconds"),
-        func.coalesce(func.sum(unknown), 0).label("unknown"),
+# Put together once: that would take as long as asking, and both are done at every submit.
+
+
+SECONDS = func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)
+UNKNOWN = case((Job.estimate_seconds.is_(None), 1), else_=0)
+SUMS = (
+    func.count().label("jobs"),
+    func.coalesce(func.sum(SECONDS), 0.0).label("seconds"),
+    func.coalesce(func.sum(UNKNOWN), 0).label("unknown"),
+)
+
+
+def _in_line() -> ColumnElement[bool]:
+    """What can be claimed some time without anybody doing anything: others hold nobody up."""
+    parent = aliased(Job)
+    parent_succeeded = (
+        select(parent.id)
+        .where(parent.id == Job.waits_for, parent.state == "succeeded")
+        .correlate(Job)
+        .exists()
     )
+    offered: BindParameter[Any] = bindparam("offered", expanding=True)
+    return and_(
+        Job.state == "queued",
+        Job.lane == bindparam("lane"),
+        Job.paused_at.is_(None),
+        or_(Job.waits_for.is_(None), parent_succeeded),
+        or_(
+            bindparam("anything", type_=Boolean()),
+            tuple_(Job.family, Job.family_version).in_(offered),
+        ),
+    )
+
+
+def _by_user() -> Select[Any]:
+    held = select(Job.user_id, *SUMS).where(_in_line()).group_by(Job.user_id).subquery()
+    return (
+        select(held, UserShare.vtime, UserShare.weight)
+        .join(UserShare, UserShare.user_id == held.c.user_id)
+        .join(User, User.id == held.c.user_id)
+        .where(User.active)
+    )
+
+
+def _earlier_of_each() -> Select[Any]:
+    order = Job.rank, Job.id
+    ids: BindParameter[Any] = bindparam("ids", expanding=True)
+    own = (
+        select(
+            Job.id,
+            Job.estimate_seconds.label("mine"),
+            func.count().over(order_by=order).label("jobs"),
+            func.sum(SECONDS).over(order_by=order).label("seconds"),
+            func.sum(UNKNOWN).over(order_by=order).label("unknown"),
+        )
+        .where(Job.user_id == bindparam("user_id"), or_(_in_line(), Job.id.in_(ids)))
+        .subquery()
+    )
+    return select(own).where(own.c.id.in_(ids))
+
+
+BY_USER = _by_user()
+EARLIER_OF_EACH = _earlier_of_each()
+# of one job alone: sums cost a fraction of what windows do
+EARLIER_OF_ONE = select(*SUMS).where(
+    _in_line(),
+    Job.user_id == bindparam("user_id"),
+    tuple_(Job.rank, Job.id)
+    < tuple_(bindparam("rank", type_=Double()), bindparam("id", type_=String())),
+)
+RUNNING = select(
+    Job.owner,
+    Job.kind,
+    Job.attempt,
+    Job.started_at,
+    Job.device_seconds,
+    Job.estimate_seconds,
+    Job.progress_step,
+    Job.progress_total,
+    Job.continues_step,
+).where(Job.state == "running")
 
 
 def _line(row: Any) -> _Line:
@@ -309,27 +362,13 @@ def _line(row: Any) -> _Line:
 
 def _own_lines(now: _Now, jobs: list[Job]) -> dict[str, _Line]:
     """For each of one user's jobs, what of his own goes before it."""
+    if len(jobs) == 1:
+        return {job.id: now.before(job, job.rank, job.id) for job in jobs}
     found: dict[str, _Line] = {}
     for lane in sorted({job.lane for job in jobs}):
         ids = [job.id for job in jobs if job.lane == lane]
-        order = (Job.rank, Job.id)
-        count, seconds, unknown = (
-            func.count().over(order_by=order),
-            func.sum(func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)).over(order_by=order),
-            func.sum(case((Job.estimate_seconds.is_(None), 1), else_=0)).over(order_by=order),
-        )
-        own = (
-            select(
-                Job.id,
-                Job.estimate_seconds.label("mine"),
-                count.label("jobs"),
-                seconds.label("seconds"),
-                unknown.label("unknown"),
-            )
-            .where(Job.user_id == jobs[0].user_id, or_(now.in_line(lane), Job.id.in_(ids)))
-            .subquery()
-        )
-        for row in now.session.execute(select(own).where(own.c.id.in_(ids))):
+        these = {**now.line(lane), "user_id": jobs[0].user_id, "ids": ids}
+        for row in now.session.execute(EARLIER_OF_EACH, these):
             itself = PREPAID_SECONDS if row.mine is None else row.mine
             found[row.id] = _Line(
                 row.jobs - 1, max(0.0, row.seconds - itself), row.unknown - (row.mine is None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -87,6 +87,7 @@ class Strict(BaseModel):
     """No unknown fields, no silent conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    may_be_absent: ClassVar[bool] = False  # a request without a body says the same as {}
 
 
 class JobRequest(Strict):
@@ -114,6 +115,8 @@ class ContinueRequest(Strict):
 
 class CheckpointModelRequest(Strict):
     """The body of POST /jobs/ID/checkpoints/STEP/model."""
+
+    may_be_absent = True
 
     name: Name = ""
 

@@ -8,7 +8,7 @@ import re
 
 from web.language import translated
 
-VALUE = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?|'[^']*'|“[^”]*”")
+VALUE = re.compile(r'\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?|\'[^\']*\'|"[^"]*"|“[^”]*”')
 NAMES = "abcdefgh"
 
 

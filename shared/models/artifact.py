@@ -33,7 +33,9 @@ class Artifact(Base):
     job_id: Mapped[str] = mapped_column(String(32), ForeignKey("job.id"), index=True)
     user_id: Mapped[UserId]
     index: Mapped[int]
-    role: Mapped[str] = mapped_column(String(16), default="output")  # output | grid | preview | thumbnail
+    role: Mapped[str] = mapped_column(
+        String(16), default="output"
+    )  # output | grid | preview | thumbnail
     name: Mapped[str] = mapped_column(String(255))
     media_type: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[Big]

@@ -22,6 +22,8 @@ PLAIN_PAGES = [
     "/jobs",
     "/queue",
     "/account",
+    "/help",
+    "/help/toy",
 ]
 
 

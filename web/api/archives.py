@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from urllib.parse import quote
+
 from flask import Blueprint, Response, request
 
 from shared.errors import Conflict, NotFound
@@ -44,13 +47,21 @@ def dataset(dataset_id: str) -> Response:
     return zip_answer(archives.dataset_archive(studio(), current_user(), dataset_id))
 
 
+def _named(name: str) -> dict[str, str]:
+    """A header holds ASCII only: whoever reads RFC 5987 gets the name as it is, everybody else what is left of it."""
+    if name.isascii():
+        return {"filename": name}
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}
+
+
 def zip_answer(archive: archives.Archive) -> Response:
     """The files are opened one after the other while they are sent; HEAD opens none."""
     parts = iter(()) if request.method == "HEAD" else archive.read()
     response = Response(parts, mimetype="application/zip")
     # or Werkzeug would read everything in order to count it
     response.automatically_set_content_length = False
-    response.headers.set("Content-Disposition", "attachment", filename=archive.name)
+    response.headers.set("Content-Disposition", "attachment", **_named(archive.name))
     response.headers["Cache-Control"] = "private, no-cache"
     response.set_etag(archive.etag)
     if archive.size is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, BinaryIO
 
-from flask import Blueprint, Response, send_file
+from flask import Blueprint, Response, request, send_file
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from shared.errors import InUse
@@ -55,33 +57,43 @@ def change(artifact_id: str) -> Response:
 @bp.get("/<artifact_id>/content")
 @told("The bytes of a result", file_answers(BYTES), query=InPlace, headers=RANGE)
 def content(artifact_id: str) -> Response:
-    artifact, path = artifacts.open_artifact(studio(), current_user(), artifact_id)
-    return file_answer(artifact, path, inline=query(InPlace).inline)
+    artifact, file = artifacts.open_artifact(studio(), current_user(), artifact_id)
+    return file_answer(artifact, file, name=artifact["name"], in_place=query(InPlace).inline)
 
 
 @bp.get("/<artifact_id>/thumbnail")
 @told("A small picture of a result", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
 def thumbnail(artifact_id: str) -> Response:
     """A result never changes: its owner's browser keeps the small picture and does not ask again."""
-    query(ThumbnailSize)  # there is one size so far, which is no larger than any that is asked for
-    artifact, path, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
-    response = file_answer(artifact, path, inline=True)
+    query(ThumbnailSize)  # there is one so far, for the largest of these sizes on a dense screen
+    found, file, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
+    response = file_answer(found, file, name=found["name"], in_place=True)
     if mine:
         response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     return response
 
 
-def file_answer(file: dict[str, Any], path: Any, *, inline: bool) -> Response:
-    """Bytes that people or models made: as a download, in a sandbox, never sniffed."""
-    media_type = file["media_type"]
+def file_answer(
+    facts: dict[str, Any], file: BinaryIO, *, name: str, in_place: bool, etag: str = ""
+) -> Response:
+    """Bytes that people or models made: as a download, in a sandbox, never sniffed. `file` is closed with it."""
+    media_type, size = facts["media_type"], facts["bytes"]
     response = send_file(
-        path,
+        file,
         mimetype=media_type,
-        as_attachment=not (inline and media_type in SHOWN_IN_PLACE),
-        download_name=_printable(file["name"]),
-        etag=file["sha256"],
-        conditional=True,
+        as_attachment=not (in_place and media_type in SHOWN_IN_PLACE),
+        download_name=_printable(name),
+        etag=etag or facts["sha256"],
+        conditional=False,
     )
+    response.content_length = size
+    try:
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=size)
+    except HTTPException:  # there is no such part
+        file.close()
+        raise
+    if response.status_code == HTTPStatus.NOT_MODIFIED or request.method == "HEAD":
+        file.close()
     response.headers["Content-Security-Policy"] = SANDBOX
     response.headers["Cache-Control"] = "private, no-cache"
     return response

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.errors import InUse, NotFound
+from shared.errors import InUse, NotFound, Unavailable
 from shared.models import Artifact, Dataset, Job, Model, User
 from web.services import access, references
 from web.services.shapes import artifact_shape
@@ -21,31 +20,29 @@ from web.services.studio import Studio
 log = logging.getLogger(__name__)
 
 
-def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], Path]:
-    """The artifact and the file that holds its bytes. Raises NotFound."""
+def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], BinaryIO]:
+    """The artifact and its bytes, for the caller to close. Raises NotFound."""
     with studio.db.reading() as session:
         row = access.readable(session, Artifact, artifact_id, user)
-    path = studio.storage.path_of(row.location)
-    if not path.is_file():
+    try:
+        return artifact_shape(row), studio.storage.open(row.location)
+    except NotFound:
         log.error("the file of artifact %s is missing", row.id)
-        raise NotFound("The file of this artifact is gone.")
-    return artifact_shape(row), path
+        raise NotFound("The file of this artifact is gone.") from None
 
 
 def open_thumbnail(
     studio: Studio, user: User, artifact_id: str
-) -> tuple[dict[str, Any], Path, bool]:
-    """What is shown of a picture, its file, and whether it is the user's. A small one is its own thumbnail."""
+) -> tuple[dict[str, Any], BinaryIO, bool]:
+    """What is shown of a picture, its bytes, and whether it is the user's. A small one is its own thumbnail."""
     with studio.db.reading() as session:
         row = access.readable(session, Artifact, artifact_id, user)
         if not row.media_type.startswith("image/"):
             raise NotFound()
         small = session.scalar(_thumbnail_of(row))
     shown = small or row
-    path = studio.storage.path_of(shown.location)
-    if not path.is_file():
-        raise NotFound("The file of this artifact is gone.")
-    return artifact_shape(shown), path, row.user_id == user.id
+    file = studio.storage.open(shown.location)
+    return artifact_shape(shown), file, row.user_id == user.id
 
 
 def _thumbnail_of(row: Artifact) -> Select[tuple[Artifact]]:
@@ -133,8 +130,8 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
     if not readers:
         try:
             studio.storage.delete(row.location)
-        except OSError as error:
-            log.warning("a deleted artifact's file is left to the sweep: %s", error.strerror)
+        except (OSError, Unavailable) as error:
+            log.warning("a deleted artifact's file is left to the sweep: %s", error)
 
 
 def _readers(session: Session, row: Artifact) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.errors import InUse
+from shared.errors import InUse, Unavailable
 from shared.models import Dataset, Job, Model, User
 from web.requests import ModelChange
 from web.services import access
@@ -30,6 +30,16 @@ def list_models(studio: Studio, user: User, page: Page | None = None) -> dict[st
         rows = session.scalars(query.limit(page.size + 1)).all()
     items = [model_shape(row, row.user_id == user.id) for row in rows[: page.size]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
+
+
+def of_dataset(studio: Studio, user: User, dataset_id: str, most: int) -> list[dict[str, Any]]:
+    """The user's own models that learnt from this dataset, newest first."""
+    query = select(Model).where(
+        Model.user_id == user.id, Model.dataset_id == dataset_id, Model.deleted_at.is_(None)
+    )
+    with studio.db.reading() as session:
+        rows = session.scalars(query.order_by(Model.id.desc()).limit(most)).all()
+    return [model_shape(row, mine=True) for row in rows]
 
 
 def get_model(studio: Studio, user: User, model_id: str) -> dict[str, Any]:
@@ -81,8 +91,8 @@ def delete_model(studio: Studio, user: User, model_id: str, force: bool = False)
     if not needed:
         try:
             studio.storage.delete(row.location)
-        except OSError as error:
-            log.warning("files of a deleted model are left to the sweep: %s", error.strerror)
+        except (OSError, Unavailable) as error:
+            log.warning("files of a deleted model are left to the sweep: %s", error)
 
 
 def _needed_by(session: Session, row: Model) -> list[dict[str, Any]]:

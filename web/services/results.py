@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, TextClause, and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
+from shared.errors import NotFound, Unavailable
 from shared.models import Artifact, Job, Mark, User
 from shared.models.artifact import IN_GALLERY, SHARED
 from shared.models.mark import STAR
@@ -21,6 +23,7 @@ from web.services.studio import Studio
 
 # the parameters that say in words what is wanted
 PROMPTS = ("prompt", "class_label")
+READ_AT_ONCE = 8
 MADE = text("role IN ('output', 'grid')")
 
 
@@ -41,8 +44,10 @@ class Filters(Page):
     )
 
 
-def list_results(studio: Studio, user: User, filters: Filters | None = None) -> Shape:
-    """{"items": [...], "next": cursor or None}, newest first."""
+def list_results(
+    studio: Studio, user: User, filters: Filters | None = None, *, excerpt: int = 0
+) -> Shape:
+    """{"items": [...], "next": cursor or None}, newest first; texts with so many characters as `text`, if asked."""
     filters = filters or Filters()
     query = select(Artifact).where(*_conditions(user, filters)).order_by(Artifact.id.desc())
     if filters.after:
@@ -50,7 +55,27 @@ def list_results(studio: Studio, user: User, filters: Filters | None = None) -> 
     with studio.db.reading() as session:
         rows = session.scalars(query.limit(filters.size + 1)).all()
         items = cards(session, user, rows[: filters.size])
+    if excerpt:
+        texts = [pair for pair in zip(rows, items, strict=False) if _is_text(pair[0])]
+        # side by side: where the storage is far, each of them is a way there and back
+        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+            read = pool.map(lambda pair: _beginning(studio, pair[0], excerpt), texts)
+            for (_row, item), text_of_it in zip(texts, read, strict=True):
+                item["text"] = text_of_it
     return {"items": items, "next": items[-1]["id"] if len(rows) > filters.size else None}
+
+
+def _is_text(row: Artifact) -> bool:
+    return row.media_type.startswith("text/")
+
+
+def _beginning(studio: Studio, row: Artifact, characters: int) -> str:
+    """Nothing where the file is gone or cannot be reached: its page says why."""
+    try:
+        with studio.storage.open(row.location) as file:
+            return file.read(4 * characters).decode("utf-8", "replace")[:characters]
+    except (NotFound, Unavailable):
+        return ""
 
 
 def neighbours(

@@ -12,12 +12,23 @@ from sqlalchemy.orm import Session
 from shared import quotas, waiting
 from shared.config import Settings
 from shared.db import clock
+from shared.job_records import NewJob
 from shared.models import Artifact, Job, Result
 from web.services.shapes import job_shape, queue_shape
 
 
 def job(session: Session, row: Job, settings: Settings) -> dict[str, Any]:
     return jobs(session, [row], settings)[0]
+
+
+def queue_of_new(session: Session, new: NewJob, settings: Settings) -> dict[str, Any]:
+    """Where a job will stand that is about to be accepted."""
+    place = waiting.place_of_new(session, new)
+    return queue_shape(place, quotas.waiting_words(session, settings, new.user_id))
+
+
+def accepted(row: Job, queue: dict[str, Any]) -> dict[str, Any]:
+    return job_shape(row, None, [], queue)
 
 
 def jobs(session: Session, rows: Sequence[Job], settings: Settings) -> list[dict[str, Any]]:

@@ -13,10 +13,12 @@ from web.said import said
 from web.security import user_or_none
 from web.views import (
     account,
+    admin,
     artifacts,
     datasets,
     docs,
     generate,
+    help,
     home,
     jobs,
     joining,
@@ -60,7 +62,9 @@ def init_app(app: Flask) -> None:
         queue,
         account,
         people,
+        admin,
         docs,
+        help,
         style,
     ):
         pages.register_blueprint(part.bp)
@@ -69,6 +73,7 @@ def init_app(app: Flask) -> None:
     numbers.init_app(app)
     words.init_app(app)
     media.init_app(app)
+    help.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(said=said)

@@ -12,7 +12,7 @@ from web.security import studio
 from web.services import artifacts
 
 MOST_TEXT = 20_000
-SHORT_TEXT = 1500
+SHORT_TEXT = 600
 SHORT_TITLE = 80
 
 
@@ -41,15 +41,15 @@ def thumbnail_url(dataset_id: str, n: int) -> str:
     return url_for("api.datasets.item_thumbnail", dataset_id=dataset_id, n=n)
 
 
-def with_text(user: User, found: dict[str, Any], most: int = MOST_TEXT) -> dict[str, Any]:
+def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
     """An artifact, with the beginning of its text if it is one."""
     if not found["media_type"].startswith("text/"):
         return found
     try:
-        _, path = artifacts.open_artifact(studio(), user, found["id"])
-        with path.open("rb") as file:
-            return {**found, "text": beginning(file, most)}
-    except (NotFound, FileNotFoundError):
+        _, file = artifacts.open_artifact(studio(), user, found["id"])
+        with file:
+            return {**found, "text": beginning(file)}
+    except NotFound:
         return {**found, "text": "The file is gone."}
 
 

@@ -118,6 +118,14 @@ def percent(fraction: Any) -> str:
     return f"{math.floor(float(fraction or 0) * 100)} %"
 
 
+def short(count: int) -> str:
+    """A count where there is little room: 950, 1.5k, 20k, 3M."""
+    for limit, mark in ((1_000_000, "M"), (1000, "k")):
+        if count >= limit:
+            return f"{count / limit:.1f}".removesuffix(".0") + mark
+    return str(count)
+
+
 def size(count: Any) -> str:
     """Bytes in the unit that suits."""
     amount = float(count or 0)

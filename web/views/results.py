@@ -19,6 +19,7 @@ from web.security import current_user, studio
 from web.services import archives, artifacts, families, jobs, marks, models, results
 from web.services.job_lists import Page
 from web.views import comparing, media, words
+from web.views.deleting import ask
 from web.views.results_shown import given, with_url
 
 bp = Blueprint("results", __name__)
@@ -42,11 +43,13 @@ def index() -> ResponseReturnValue:
     user = current_user()
     wanted = given()
     asked = {"limit": str(PAGE_SIZE), **wanted}
-    found = results.list_results(studio(), user, check(results.Filters, asked))
+    found = results.list_results(
+        studio(), user, check(results.Filters, asked), excerpt=media.SHORT_TEXT
+    )
     context = {name: value for name, value in wanted.items() if name != "after"}
     return render_template(
         "results/index.html",
-        results=[media.with_text(user, one, media.SHORT_TEXT) for one in found["items"]],
+        results=found["items"],
         next=found["next"],
         wanted=wanted,
         context=context,
@@ -120,14 +123,8 @@ def _delete(user: User, ids: list[str]) -> ResponseReturnValue:
             kept.append(one)
             dependents += error.facts["dependents"]
     if kept:
-        error = InUse(_("Accepted jobs read this."), dependents=dependents)
-        page = render_template(
-            "in_use.html",
-            error=error,
-            dependents=dependents,
-            fields=[("action", "delete"), *(("id", one) for one in kept)],
-        )
-        return page, error.status
+        error = InUse("Accepted jobs read this.", dependents=dependents)
+        return ask(error, _back(), [("action", "delete"), *(("id", one) for one in kept)])
     flash(
         ngettext("%(num)s result is deleted.", "%(num)s results are deleted.", len(ids)), "success"
     )

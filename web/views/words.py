@@ -36,11 +36,18 @@ STATES = {
     "online": _l("online"),
     "offline": _l("offline"),
     "draining": _l("draining"),
+    "starting": _l("starting"),
     "busy": _l("busy"),
     "idle": _l("idle"),
 }
 # What data is made of, as the dataset says and as people do.
 DATA = {"text": _l("text"), "images": _l("pictures")}
+LANES = {
+    "interactive": _l("short generations"),
+    "batch": _l("long generations"),
+    "train": _l("trainings"),
+    "cpu": _l("without a device"),
+}
 # What each code of a failed job means to the person who asked for it.
 ERRORS = {
     "bad_data": _l("The data cannot be used for this."),
@@ -63,6 +70,8 @@ WHYS = {
     "pause": _l("you paused it"),
     "rotate": _l("somebody else's turn"),
     "runner_died": _l("the runner ended"),
+    "restored": _l("the server was restored from a backup"),
+    "storage_away": _l("the storage did not answer"),
     "storage_full": _l("the disk was full"),
     "worker_lost": _l("the worker was lost"),
 }
@@ -87,6 +96,7 @@ def init_app(app: Flask) -> None:
         error_words,
         event_words,
         kind_words,
+        lane_words,
         plainly,
         result_words,
         shown_state,
@@ -127,6 +137,10 @@ def state_name(state: str) -> str:
 def data_words(kind: str) -> str:
     """What a dataset is made of."""
     return str(DATA.get(kind, kind))
+
+
+def lane_words(lane: str) -> str:
+    return str(LANES.get(lane, lane))
 
 
 def shown_state(job: Mapping[str, Any]) -> str:
