@@ -11,7 +11,7 @@ from shared.errors import AppError, NotFound
 from shared.models import User
 from web import forms
 from web.security import current_user, studio
-from web.services import datasets, families, jobs, models
+from web.services import datasets, families, jobs, models, results
 from web.views import job_forms, media
 
 bp = Blueprint("generate", __name__)
@@ -46,13 +46,21 @@ def _page(model: Model, error: AppError | None = None) -> str:
 
 def form_parts(user: User, model: Model, error: AppError | None = None) -> dict[str, Any]:
     """What generate/form.html needs; the model's page shows the same form."""
-    fields = job_forms.drawn(model["generate_schema"], _example(model), error)
+    values = _recipe(user, model) if "from" in request.args else _example(model)
+    fields = job_forms.drawn(model["generate_schema"], values, error)
     return {
         "fields": fields,
         "choices": _choices(user, model, fields),
         "typed": job_forms.typed(),
         "errors": job_forms.errors_of(error, fields),
     }
+
+
+def _recipe(user: User, model: Model) -> dict[str, Any]:
+    """The parameters of the result that the address names, as far as this model knows them."""
+    found = results.get_result(studio(), user, request.args["from"])
+    known = model["generate_schema"].get("properties", {})
+    return {name: value for name, value in found["params"].items() if name in known}
 
 
 def _example(model: Model) -> dict[str, Any]:

@@ -58,11 +58,11 @@ def typed() -> dict[str, str]:
 
 
 def drawn(schema: Schema, example: Mapping[str, Any], error: AppError | None) -> list[forms.Field]:
-    """The fields: as typed when refused, from the example when asked for, else the defaults."""
+    """The fields: as typed when refused, from the example or a result when asked for, else the defaults."""
     values: Mapping[str, Any] = {}
     if error is not None:
         values = forms.typed(request.form)
-    elif request.args.get("preset") == "example":
+    elif request.args.get("preset") == "example" or "from" in request.args:
         values = example
     return forms.fields_of(schema, values, problems_of(error))
 
