@@ -101,7 +101,7 @@ def test_by_keyboard_alone(page_at, pictures, atelier):
     assert page.locator("[name='params.count']").input_value() == "3"
     page.go_back()
     page.keyboard.press("s")
-    page.wait_for_url("**/generate/**seed=*")
+    page.wait_for_url("**/generate/**use=seed*")
     assert page.locator("[name=seed]").input_value() == "2"
 
 

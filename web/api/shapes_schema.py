@@ -212,6 +212,23 @@ class EventList(BaseModel):
     next: int | None
 
 
+class Ended(BaseModel):
+    """A job that has reached its final state."""
+
+    job_id: Id
+    kind: str
+    family: str
+    name: str
+    state: Literal["succeeded", "failed", "cancelled"]
+    at: Moment
+
+
+class EndedList(BaseModel):
+    items: list[Ended]
+    next: str = Field(description="Where to go on.")
+    active: Count = Field(description="How many of one's jobs still wait or run.")
+
+
 class Metrics(BaseModel):
     series: dict[str, list[list[float | None]]] = Field(
         description="Of each name its points: [step, seconds, value]."

@@ -45,7 +45,7 @@ def open_thumbnail(
     return artifact_shape(shown), file, row.user_id == user.id
 
 
-def _thumbnail_of(row: Artifact) -> Select[tuple[Artifact]]:
+def _thumbnail_of(row: Artifact) -> Select[Artifact]:
     return select(Artifact).where(
         Artifact.job_id == row.job_id,
         Artifact.role == "thumbnail",

@@ -123,8 +123,8 @@ def _delete(user: User, ids: list[str]) -> ResponseReturnValue:
             kept.append(one)
             dependents += error.facts["dependents"]
     if kept:
-        error = InUse("Accepted jobs read this.", dependents=dependents)
-        return ask(error, _back(), [("action", "delete"), *(("id", one) for one in kept)])
+        refused = InUse("Accepted jobs read this.", dependents=dependents)
+        return ask(refused, _back(), [("action", "delete"), *(("id", one) for one in kept)])
     flash(
         ngettext("%(num)s result is deleted.", "%(num)s results are deleted.", len(ids)), "success"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import request, url_for
 
 
@@ -18,5 +20,5 @@ class Given:
 given = Given()
 
 
-def with_url(artifact_id: str, **context: str) -> str:
+def with_url(artifact_id: str, **context: Any) -> str:
     return url_for("pages.artifacts.show", artifact_id=artifact_id, **context)
