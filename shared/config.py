@@ -66,6 +66,9 @@ class Settings(BaseModel):
     checkpoint_seconds: Seconds = Field(60, description="Time between checkpoints of a training.")
     slice_seconds: Seconds = Field(300, description="Trainings rotate between users after this.")
     deaf_seconds: Seconds = Field(120, description="A runner silent for longer is killed.")
+    frozen_seconds: Seconds = Field(
+        180, ge=20, description="A worker's child that makes no turn for longer is killed."
+    )
     drain_seconds: Seconds = Field(30, description="A drain that takes longer is cut short.")
     version_gone_seconds: Seconds = Field(86_400, description="Fail jobs nobody offers to run.")
 
@@ -130,6 +133,8 @@ class Settings(BaseModel):
     def _coherent(self) -> Settings:
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
+        if self.frozen_seconds <= max(self.lease_seconds, self.poll_seconds):
+            raise ValueError("frozen_seconds must be greater than lease_seconds and poll_seconds")
         if self.secret_key and (
             len(self.secret_key) < 32 or self.secret_key.lower() in KNOWN_WEAK_SECRETS
         ):

@@ -263,7 +263,7 @@ def succeed(session: Session, lease: Lease, outcome: Outcome) -> Job:
     rows = [outputs.artifact_row(new, lease, at) for new in outcome.artifacts]
     result = {
         "model_id": outcome.model.id if outcome.model else None,
-        "artifacts": [row.id for row in rows if row.role != "preview"],
+        "artifacts": [row.id for row in rows if row.role in ("output", "grid")],
         "metrics": outcome.metrics,
     }
     farther = Job.progress_total > Job.progress_step

@@ -36,6 +36,7 @@ DAY = 86_400.0
 UNKNOWN_SECONDS = 30.0
 
 UserColumn = InstrumentedAttribute[str]
+SizeColumn = InstrumentedAttribute[int]
 Users = Collection[str]  # ids
 Sums = defaultdict[str, float]  # of each user
 
@@ -246,11 +247,11 @@ def storage_used_by(session: Session, user_ids: Users) -> Sums:
     return defaultdict(float, {user_id: float(held) for user_id, held in rows})
 
 
-def _storage_used() -> Select[Any]:
+def _storage_used() -> Select[str, Any]:
     """Asked at every submit: one statement, put together once."""
     users: BindParameter[Any] = bindparam("user_ids", expanding=True)
 
-    def held(user: UserColumn, size: ColumnElement[Any], *conditions: Any) -> Select[Any]:
+    def held(user: UserColumn, size: SizeColumn, *conditions: Any) -> Select[str, Any]:
         total = func.sum(size).label("bytes")
         return select(user, total).where(user.in_(users), *conditions).group_by(user)
 

@@ -29,7 +29,7 @@ def error_codes() -> set[str]:
 
 
 def make_targets() -> list[str]:
-    return re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    return re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -9,7 +9,7 @@ import click
 
 from shared.config import Settings, read_settings
 from shared.log import set_up_logging
-from web import cli_account, cli_backup, cli_options, cli_server
+from web import cli_account, cli_backup, cli_chaos, cli_options, cli_server
 from web.cli_datasets import dataset, upload
 from web.cli_frame import EXIT_CODES, Commands, command, examples
 from web.cli_jobs import job
@@ -117,7 +117,7 @@ def _without_password(url: str) -> str:
 
 for group in (user, dataset, upload, job, artifact, model, family):
     main.add_command(group)
-for part in (cli_account, cli_server, cli_backup):
+for part in (cli_account, cli_server, cli_backup, cli_chaos):
     part.add_to(main)
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import BadData, StorageAway, StorageFull
-from shared.job_records import Lease
+from shared.job_records import Flags, Lease
 from shared.models import Job
 from shared.queue import Wakeups
 from shared.storages import open_storage
@@ -54,10 +54,10 @@ class Woken:
 
 class Supervisor:
     def __init__(
-        self, settings: Settings, worker_id: str, *, cancel_seconds: float = CANCEL_SECONDS
+        self, settings: Settings, worker_id: str, *, beat: Callable[[], None] = lambda: None
     ) -> None:
         self._settings = settings
-        self._cancel_seconds = cancel_seconds
+        self._beat = beat  # at every turn, and between transactions: none of them waits for long
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._folder = settings.data.resolve() / "runs" / worker_id
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +112,7 @@ class Supervisor:
             os._exit(EXIT_FAILED)
 
     def _turn(self) -> None:
+        self._beat()
         for message in self._messages():
             self._handle(message)
         now = time.monotonic()
@@ -159,29 +160,29 @@ class Supervisor:
         room = self._watch.ready and not self._draining
         seen = self._leases.look(list(self._held.values()), room)
         for held, flags in seen.flags:
-            self._obey(held, flags.cancel, flags.pause, flags.deadline)
+            self._obey(held, flags)
         if seen.drain and not self._draining:
             self._drain_all("drain")
         if self._leases.is_due(now):
             state = "starting" if not self._watch.ready else "draining" if seen.drain else "ready"
             state = "draining" if self._draining else state
-            beat = self._leases.write(list(self._held.values()), now, state)
-            for held, answer in beat:
+            for held, answer in self._leases.write(list(self._held.values()), now, state):
                 if answer is None:
                     self._lost(held)
                 else:
-                    self._obey(held, answer.cancel, answer.pause, answer.deadline)
+                    self._obey(held, answer)
             for held in self._leases.to_rotate(list(self._held.values()), now):
                 self._ask(held, "rotate")
+        self._beat()
         if seen.work and not seen.drain:
             for job in self._leases.claim(list(self._held.values())):
                 self._take(job)
+        self._beat()
         self._mind_guard()
         self._upkeep.turn(now)
 
     def _take(self, job: Job) -> None:
-        lease = Lease(job.id, job.fence)
-        held = Held(job, lease, self._folder, since=time.monotonic())
+        held = Held(job, Lease(job.id, job.fence), self._folder, since=time.monotonic())
         for other in self._held.values():
             if other.on_device:
                 other.beside.add(job.kind)
@@ -299,12 +300,12 @@ class Supervisor:
         self._publisher.close(held, ending)
         self._look_soon()
 
-    def _obey(self, held: Held, cancel: bool, pause: bool, deadline: bool) -> None:
-        if cancel:
+    def _obey(self, held: Held, flags: Flags) -> None:
+        if flags.cancel:
             self._ask(held, "cancel")
-        elif deadline:
+        elif flags.deadline:
             self._ask(held, "deadline")
-        elif pause:
+        elif flags.pause:
             self._ask(held, "pause")
 
     def _ask(self, held: Held, why: str) -> None:
@@ -347,7 +348,7 @@ class Supervisor:
         for held in working:
             allowed = self._settings.drain_seconds
             if held.ending in endings.AT_ONCE:
-                allowed = self._cancel_seconds
+                allowed = CANCEL_SECONDS
             if held.ending and now - held.asked_at > allowed:
                 self._watch.kill(held.ending)
 
@@ -391,6 +392,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._watch.stop(STOP_SECONDS)
+        self._beat()
         if not self._publisher.finish(STOP_SECONDS):
             log.error("not everything could be written before the end")
         self._leases.say_goodbye()

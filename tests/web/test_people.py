@@ -45,7 +45,7 @@ def change(root, person, **values):
 # ---- who may -------------------------------------------------------------------------------------
 
 
-ADMIN_RULES = ("/users", "/invitations", "/audit", "/people")
+ADMIN_RULES = ("/users", "/invitations", "/audit", "/people", "/admin")
 
 
 def test_everything_for_administrators_is_forbidden_to_others(app, alice, root):

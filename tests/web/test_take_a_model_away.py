@@ -12,6 +12,7 @@ import pytest
 
 from shared.models import Model
 from shared.storage import sha256_of
+from web.services import model_use
 
 torch = pytest.importorskip("torch")
 
@@ -39,6 +40,7 @@ def downloaded(alice, work, studio, tmp_path):
             name: facts["sha256"] for name, facts in files.items()
         }
         assert json.loads((folder / "atelier.json").read_text())["generate_schema"]
+        download.lines = model_use.python_lines(studio, alice.user, model_id, str(folder))
         return folder
 
     return download
@@ -60,6 +62,7 @@ def test_transformers_loads_the_archive_of_a_transformer_lm(downloaded):
         theirs = model(ids).logits
         assert torch.allclose(theirs, run.result.eval()(ids), atol=1e-4)
     assert "from_pretrained" in (folder / "README.md").read_text()
+    run_lines(downloaded.lines, folder)
 
 
 def test_the_hub_mixin_loads_the_archive_of_a_vae(downloaded):
@@ -77,3 +80,23 @@ def test_the_hub_mixin_loads_the_archive_of_a_vae(downloaded):
     z, label = torch.randn(1, ours.config["latent_dim"]), torch.tensor([0])
     assert torch.equal(theirs.decode(z, label), ours.decode(z, label))
     assert (folder / "CARD.md").read_text().startswith("---\nmodel_name: ")
+    made = run_lines(downloaded.lines, folder)
+    assert made["picture"].shape == (1, 1, 8, 8)
+
+
+def test_what_no_card_tells_is_loaded_by_its_family(downloaded):
+    from tests.worker.families.test_vae import small_model
+
+    folder = downloaded("vae", small_model(8, 8).eval())
+    lines = model_use.OWN.format(family="vae", folder=json.dumps(str(folder)))
+    assert run_lines(lines, folder)["model"].config["width"] == 8
+
+
+def run_lines(lines, folder):
+    """What a model's page shows under "Load it in Python", run as it stands."""
+    assert str(folder) in lines
+    made = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(lines, "lines", "exec"), made)
+    return made

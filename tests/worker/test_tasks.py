@@ -27,8 +27,14 @@ def state(db, task_id):
 
 
 @pytest.fixture
-def runner(settings):
-    made = TaskRunner(settings, "cpu-0.test")
+def beats():
+    """Grows with every sign of life."""
+    return []
+
+
+@pytest.fixture
+def runner(settings, beats):
+    made = TaskRunner(settings, "cpu-0.test", beat=lambda: beats.append(1))
     yield made
     made.stop(10)
 
@@ -82,7 +88,7 @@ def test_a_name_that_nobody_knows_fails_and_others_run(db, runner, monkeypatch):
     wait_until(lambda: state(db, strange) == "failed", what="the strange one")
 
 
-def test_a_long_task_keeps_its_lease(db, runner, monkeypatch):
+def test_a_long_task_keeps_its_lease_and_gives_signs_of_life(db, runner, monkeypatch, beats):
     monkeypatch.setattr(tasks, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(tasks, "RENEW_SECONDS", 0.1)
     go_on, started = threading.Event(), []
@@ -102,7 +108,9 @@ def test_a_long_task_keeps_its_lease(db, runner, monkeypatch):
         with db.reading() as session:
             return session.get(ShortTask, task).lease_until > first
 
+    before = len(beats)
     wait_until(renewed, what="a renewal")
+    wait_until(lambda: len(beats) > before, what="a sign of life")
     go_on.set()
     wait_until(lambda: state(db, task) == "done", what="the task")
     assert len(started) == 1

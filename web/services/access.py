@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from web.requests import ModelChange
 from web.services import audit
 
 Owned = TypeVar("Owned", Job, Artifact)
-Shareable = TypeVar("Shareable", Dataset, Model)
+Shareable = TypeVar("Shareable", Dataset, Model, Artifact)
 Held = TypeVar("Held", Artifact, Dataset, Model)
 
 
@@ -40,7 +41,7 @@ def may_read(table: type[Shareable], user: User) -> ColumnElement[bool]:
     )
 
 
-def is_readable(row: Dataset | Model, user: User) -> bool:
+def is_readable(row: Dataset | Model | Artifact, user: User) -> bool:
     """The same of a row that is here already; the owner's own also when it is deleted."""
     return row.user_id == user.id or (row.visibility == "shared" and row.deleted_at is None)
 
@@ -72,6 +73,16 @@ def change(session: Session, row: Dataset | Model, user: User, asked: ModelChang
     session.flush()
     if row.visibility != was:
         audit.record(session, "shared" if row.visibility == "shared" else "unshared", user, row)
+
+
+def told(user_id: str, what: str, rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """What depends on something, from (id, owner): this user's own by id, of other people's only how many."""
+    rows = list(rows)
+    found: list[dict[str, Any]] = [
+        {"type": what, "id": row_id} for row_id, owner in rows if owner == user_id
+    ]
+    others = len(rows) - len(found)
+    return [*found, {"type": what, "count": others, "whose": "others"}] if others else found
 
 
 def hold(session: Session, table: type[Held], row_id: str, *, to_delete: bool = False) -> None:

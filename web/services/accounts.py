@@ -217,6 +217,12 @@ def sign_in(studio: Studio, name: str, password: str, address: str, agent: str =
     return user
 
 
+def set_language(studio: Studio, user: User, language: str) -> None:
+    """What pages speak in every browser that has not chosen for itself; "" is the browser's own."""
+    with studio.db.writing() as session:
+        session.execute(update(User).where(User.id == user.id).values(language=language))
+
+
 def change_password(studio: Studio, user: User, old: str, new: str, address: str = "") -> None:
     """Ends every session and token of the user; the caller starts a new session for this browser."""
     # counted like a sign-in: a borrowed browser must not be a place to guess at

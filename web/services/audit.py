@@ -9,12 +9,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.models import ApiToken, AuditEntry, Dataset, Invitation, Model, User
+from shared.models import (
+    ApiToken,
+    Artifact,
+    AuditEntry,
+    Dataset,
+    Invitation,
+    Job,
+    Model,
+    User,
+    Worker,
+)
 from web.services.job_lists import Page
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
-Subject = User | ApiToken | Invitation | Dataset | Model
+Subject = User | ApiToken | Invitation | Dataset | Model | Artifact | Job | Worker
 
 TYPES = {
     User: "user",
@@ -22,6 +32,9 @@ TYPES = {
     Invitation: "invitation",
     Dataset: "dataset",
     Model: "model",
+    Artifact: "artifact",
+    Job: "job",
+    Worker: "worker",
 }
 
 
@@ -43,7 +56,6 @@ def record(
     **facts: Any,
 ) -> None:
     """No actor: the command line, or somebody who has not said who he is."""
-    name = subject.note if isinstance(subject, Invitation) else subject.name if subject else ""
     session.add(
         AuditEntry(
             at=clock(session),
@@ -52,11 +64,19 @@ def record(
             action=action,
             subject_type=TYPES[type(subject)] if subject else "",
             subject_id=subject.id if subject else "",
-            subject_name=name,
+            subject_name=_name(subject),
             address=address[:64],
             facts=facts,
         )
     )
+
+
+def _name(subject: Subject | None) -> str:
+    if isinstance(subject, Invitation):
+        return subject.note
+    if subject is None or isinstance(subject, Worker):
+        return ""  # a worker's id says all
+    return subject.name
 
 
 def list_entries(studio: Studio, page: AuditPage) -> dict[str, Any]:
@@ -71,6 +91,12 @@ def list_entries(studio: Studio, page: AuditPage) -> dict[str, Any]:
         rows = session.scalars(query.limit(page.size + 1)).all()
     items = [_shown(row) for row in rows[: page.size]]
     return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
+
+
+def actions(studio: Studio) -> list[str]:
+    """Those that have happened."""
+    with studio.db.reading() as session:
+        return sorted(session.scalars(select(AuditEntry.action).distinct()))
 
 
 def _shown(row: AuditEntry) -> dict[str, Any]:

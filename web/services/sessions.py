@@ -48,6 +48,23 @@ def revoke_session(studio: Studio, user: User, session_id: str) -> None:
         raise NotFound()
 
 
+def revoke_others(studio: Studio, user: User, current_id: str) -> int:
+    """All but the browser that asks; how many there were."""
+    with studio.db.writing() as session:
+        revoked = session.scalars(
+            update(BrowserSession)
+            .where(
+                BrowserSession.user_id == user.id,
+                BrowserSession.id != current_id,
+                BrowserSession.revoked_at.is_(None),
+                BrowserSession.expires_at > clock(session),
+            )
+            .values(revoked_at=clock(session))
+            .returning(BrowserSession.id)
+        ).all()
+    return len(revoked)
+
+
 def is_valid(studio: Studio, session_id: str) -> bool:
     """Whether a session that was let in before would be now."""
     with studio.db.reading() as session:

@@ -70,6 +70,10 @@ OF_JOBS: BindParameter[Any] = bindparam("job_ids", expanding=True)
 RESULTS = select(Result).where(Result.job_id.in_(OF_JOBS))
 OUTPUTS = (
     select(Artifact)
-    .where(Artifact.job_id.in_(OF_JOBS), Artifact.deleted_at.is_(None), Artifact.role != "preview")
+    .where(
+        Artifact.job_id.in_(OF_JOBS),
+        Artifact.deleted_at.is_(None),
+        Artifact.role.in_(("output", "grid")),
+    )
     .order_by(Artifact.role != "output", Artifact.index, Artifact.id)
 )

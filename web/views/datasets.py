@@ -6,15 +6,19 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
-from shared.errors import AppError, InvalidInput, NotFound, QuotaExceeded, TooLarge
+from shared.errors import AppError, Conflict, InvalidInput, NotFound, StorageFull, TooLarge
 from shared.models import User
 from web import forms
-from web.requests import ModelChange, UploadForm, check
+from web.queries import ItemsAfter
+from web.requests import ModelChange, UploadForm, UploadsRequest, check
 from web.security import current_user, studio, takes_upload
-from web.services import dataset_previews, datasets
+from web.services import dataset_previews, datasets, models, uploads
 from web.services.job_lists import Page
-from web.views import media, words
+from web.views import histograms, media, numbers, words
+from web.views.advice import advice
 from web.views.deleting import delete_or_ask
 
 bp = Blueprint("datasets", __name__)
@@ -22,7 +26,18 @@ bp = Blueprint("datasets", __name__)
 ITEMS_SHOWN = 24
 LABELS_SHOWN = 20
 TEXTS_SHOWN = 5
+MODELS_SHOWN = 10
 PAGE = "50"
+PICTURES_A_PAGE, TEXTS_A_PAGE = 120, 20
+MEASURES = {
+    "bytes": _l("Items by size in bytes"),
+    "characters": _l("Items by number of characters"),
+    "lines": _l("Items by number of lines"),
+    "width": _l("Items by width"),
+    "height": _l("Items by height"),
+}
+# labels as bars side by side; more or longer ones stand below each other
+FEW_LABELS, SHORT_LABEL = 12, 6
 
 
 @bp.get("/datasets")
@@ -33,17 +48,41 @@ def index() -> ResponseReturnValue:
 @bp.post("/datasets")
 @takes_upload
 def upload() -> ResponseReturnValue:
-    user = current_user()
     try:
-        partial = request.form.get("accept_partial", "")
-        fields = {"name": request.form.get("name", ""), "accept_partial": partial, **_kind()}
-        asked = check(UploadForm, fields)
-        files = [(one.filename, one.stream) for one in request.files.getlist("file")]
-        files = [pair for pair in files if pair[0]]
-        found = datasets.add_upload(studio(), user, asked.name, asked.kind, files, asked.partial)
-    except (InvalidInput, TooLarge, QuotaExceeded) as error:
+        found = _finished() if "uploads" in request.form else _uploaded()
+    except (InvalidInput, TooLarge, Conflict, StorageFull) as error:
         return _page(error), error.status
     return redirect(url_for("pages.datasets.show", dataset_id=found["id"]), 303)
+
+
+def _uploaded() -> dict[str, Any]:
+    """Files in the form itself: what a browser without a script sends."""
+    fields = {"name": request.form.get("name", ""), "accept_partial": _partial(), **_kind()}
+    asked = check(UploadForm, fields)
+    files = [(one.filename, one.stream) for one in request.files.getlist("file") if one.filename]
+    user = current_user()
+    return datasets.add_upload(studio(), user, asked.name, asked.kind, files, asked.partial)
+
+
+def _finished() -> dict[str, Any]:
+    """Files that js/upload.js has sent piece by piece before."""
+    fields = {
+        "uploads": request.form.getlist("uploads"),
+        "name": request.form.get("name", ""),
+        "accept_partial": _partial() == "1",
+        **_kind(),
+    }
+    asked = check(UploadsRequest, fields)
+    return datasets.add_finished(
+        studio(), current_user(), asked.name, asked.kind, asked.uploads, asked.accept_partial
+    )
+
+
+@bp.post("/datasets/uploads/<upload_id>/delete")
+def forget_upload(upload_id: str) -> ResponseReturnValue:
+    uploads.remove(studio(), current_user(), upload_id)
+    flash(_("The upload is deleted."), "success")
+    return redirect(url_for("pages.datasets.index"), 303)
 
 
 @bp.post("/datasets/samples")
@@ -54,24 +93,30 @@ def add_sample() -> ResponseReturnValue:
 
 @bp.get("/datasets/<dataset_id>")
 def show(dataset_id: str) -> ResponseReturnValue:
+    return _one(datasets.get_dataset(studio(), current_user(), dataset_id))
+
+
+@bp.get("/datasets/<dataset_id>/items")
+def all_items(dataset_id: str) -> ResponseReturnValue:
     user = current_user()
     dataset = datasets.get_dataset(studio(), user, dataset_id)
-    preview = _preview(user, dataset)
-    return render_template(
-        "datasets/show.html",
-        dataset=dataset,
-        items=_some_items(user, dataset, preview),
-        counts=_counts(preview),
-        facts=[pair for pair in words.pairs(dataset["facts"]) if pair[0] not in ("items", "bytes")],
-        problems=dataset["problems"],
-    )
+    after = check(ItemsAfter, {"after": request.args["after"]} if "after" in request.args else {})
+    limit = PICTURES_A_PAGE if dataset["kind"] == "images" else TEXTS_A_PAGE
+    found = datasets.list_items(studio(), user, dataset_id, after.after, limit)
+    items = _with_texts(user, dataset, found["items"])
+    return render_template("datasets/all.html", dataset=dataset, items=items, next=found["next"])
 
 
 @bp.post("/datasets/<dataset_id>")
 def change(dataset_id: str) -> ResponseReturnValue:
+    user = current_user()
     values = {name: request.form[name] for name in ("name", "visibility") if name in request.form}
-    datasets.change_dataset(studio(), current_user(), dataset_id, check(ModelChange, values))
-    flash("Saved.", "success")
+    try:
+        datasets.change_dataset(studio(), user, dataset_id, check(ModelChange, values))
+    except InvalidInput as error:
+        dataset = datasets.get_dataset(studio(), user, dataset_id)
+        return _one(dataset, forms.field_errors(error.errors)), error.status
+    flash(_("Saved."), "success")
     return redirect(url_for("pages.datasets.show", dataset_id=dataset_id), 303)
 
 
@@ -86,9 +131,13 @@ def delete(dataset_id: str) -> ResponseReturnValue:
     user = current_user()
     return delete_or_ask(
         lambda force: datasets.delete_dataset(studio(), user, dataset_id, force),
-        "The dataset is deleted.",
+        _("The dataset is deleted."),
         url_for("pages.datasets.index"),
     )
+
+
+def _partial() -> str:
+    return request.form.get("accept_partial", "")
 
 
 def _kind() -> dict[str, str]:
@@ -104,6 +153,7 @@ def _page(error: AppError | None = None) -> str:
         datasets=found["items"],
         next=found["next"],
         samples=datasets.samples(),
+        unfinished=uploads.list_uploads(studio(), current_user())["items"],
         errors=_errors(error),
         typed=request.form if error else {},
     )
@@ -113,7 +163,10 @@ def _errors(error: AppError | None) -> dict[str, str]:
     if error is None:
         return {}
     said = forms.field_errors(getattr(error, "errors", []))
-    return said or {"": error.message}
+    # uploads that came before are no field that people see
+    return {
+        "file" if name.startswith("uploads") else name: text for name, text in said.items()
+    } or {"": error.message}
 
 
 def _preview(user: User, dataset: dict[str, Any]) -> dict[str, Any]:
@@ -124,15 +177,43 @@ def _preview(user: User, dataset: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _counts(preview: dict[str, Any]) -> list[tuple[str, list[tuple[str, int]], int]]:
-    """(title, bars, longest) of the labels and of each size that differs."""
+def _one(dataset: dict[str, Any], errors: dict[str, str] | None = None) -> str:
+    user = current_user()
+    preview = _preview(user, dataset)
+    drawn, counts = _spread(preview)
+    return render_template(
+        "datasets/show.html",
+        dataset=dataset,
+        items=_some_items(user, dataset, preview),
+        histograms=drawn,
+        counts=counts,
+        facts=[pair for pair in words.pairs(dataset["facts"]) if pair[0] not in ("items", "bytes")],
+        problems=[{**one, "advice": advice(one["message"])} for one in dataset["problems"]],
+        models=models.of_dataset(studio(), user, dataset["id"], MODELS_SHOWN),
+        errors=errors or {},
+        typed=request.form if errors else {},
+    )
+
+
+def _spread(
+    preview: dict[str, Any],
+) -> tuple[list[histograms.Histogram], list[tuple[str, list[tuple[str, int]], int]]]:
+    """Of the labels and of each size that differs: bars side by side, or (title, bars, longest) below each other."""
+    drawn, counts = [], []
     labels = [(one["label"], one["items"]) for one in preview.get("labels", ())][:LABELS_SHOWN]
-    found = [("Labels", labels)] if len(labels) > 1 else []
+    if len(labels) > 1:
+        title = _("Items by label")
+        if len(labels) <= FEW_LABELS and all(len(name) <= SHORT_LABEL for name, _n in labels):
+            drawn.append(histograms.histogram(title, sorted(labels)))
+        else:
+            counts.append((title, labels, max(count for _n, count in labels)))
     for name, size in preview.get("sizes", {}).items():
         if size["min"] != size["max"]:
-            bars = [(_range(part), part["items"]) for part in size["histogram"]]
-            found.append((name.capitalize(), bars))
-    return [(title, bars, max(count for _, count in bars)) for title, bars in found]
+            rows = [(_range(part), part["items"]) for part in size["histogram"]]
+            marks = [numbers.short(part["from"]) for part in size["histogram"]]
+            title = str(MEASURES.get(name, name))
+            drawn.append(histograms.histogram(title, rows, marks))
+    return drawn, counts
 
 
 def _range(part: dict[str, int]) -> str:
@@ -150,7 +231,13 @@ def _some_items(
     if dataset["kind"] == "images":
         return list(items)
     several = items[:: max(1, len(items) // TEXTS_SHOWN)][:TEXTS_SHOWN]
-    return [{**one, "text": _text(user, dataset["id"], one["n"])} for one in several]
+    return _with_texts(user, dataset, several)
+
+
+def _with_texts(user: User, dataset: dict[str, Any], items: Any) -> list[dict[str, Any]]:
+    if dataset["kind"] == "images":
+        return list(items)
+    return [{**one, "text": _text(user, dataset["id"], one["n"])} for one in items]
 
 
 def _text(user: User, dataset_id: str, n: int) -> str:

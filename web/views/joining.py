@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import Conflict, InvalidInput, TooManyRequests
 from web import forms
@@ -42,5 +43,5 @@ def do_join(token: str | None = None) -> ResponseReturnValue:
         )
         return page, error.status, error.headers
     start_session(user)
-    flash("Welcome. Your account is made, and you are signed in.", "success")
+    flash(_("Welcome. Your account is made, and you are signed in."), "success")
     return redirect(url_for("pages.home.index"), 303)

@@ -1,30 +1,49 @@
-"""Models: the list, and a card with everything about one, its generation form included."""
+"""Models: the list with what each makes, and a page with everything about one: card, samples, use, files."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import InvalidInput, NotFound
+from shared.jobs import FINAL
 from shared.models import User
 from web import forms
 from web.requests import ModelChange, check
-from web.security import current_user, studio
-from web.services import datasets, jobs, models
-from web.services.job_lists import Page
-from web.views import generate, words
+from web.security import absolute, current_user, studio
+from web.services import datasets, jobs, model_samples, model_use, models
+from web.services.job_lists import Filters, Page
+from web.views import charts, generate, media, words
 from web.views.deleting import delete_or_ask
 
 bp = Blueprint("models", __name__)
 
+SAMPLES_OF_EACH = 4
+SHORT_SAMPLE = 220  # characters of a text on a card
+MOST_ROUNDS = 40  # of what a training drew
+CHART_POINTS = 300
+USES_SHOWN = 6
+RESULTS_SHOWN = 12
+
+Shape = dict[str, Any]
+
 
 @bp.get("/models")
 def index() -> ResponseReturnValue:
+    user = current_user()
     values = {"limit": "24", "after": request.args.get("after") or None}
-    found = models.list_models(studio(), current_user(), check(Page, values))
-    return render_template("models/index.html", models=found["items"], next=found["next"])
+    found = models.list_models(studio(), user, check(Page, values))
+    samples = model_samples.newest(studio(), user, found["items"], SAMPLES_OF_EACH)
+    return render_template(
+        "models/index.html",
+        models=found["items"],
+        next=found["next"],
+        samples={model_id: _on_a_card(user, made) for model_id, made in samples.items()},
+    )
 
 
 @bp.get("/models/<model_id>")
@@ -43,7 +62,7 @@ def change(model_id: str) -> ResponseReturnValue:
         model = models.get_model(studio(), user, model_id)
         said = forms.field_errors(error.errors)
         return _page(user, {**model, **values}, said), error.status
-    flash("Saved.", "success")
+    flash(_("Saved."), "success")
     return redirect(url_for("pages.models.show", model_id=model_id), 303)
 
 
@@ -52,26 +71,83 @@ def delete(model_id: str) -> ResponseReturnValue:
     user = current_user()
     return delete_or_ask(
         lambda force: models.delete_model(studio(), user, model_id, force),
-        "The model is deleted.",
+        _("The model is deleted."),
         url_for("pages.models.index"),
     )
 
 
-def _page(user: User, model: dict[str, Any], errors: dict[str, str]) -> str:
+def _page(user: User, model: Shape, errors: dict[str, str]) -> str:
     parts = generate.form_parts(user, model)
     parts["errors"] = errors
+    job = _job(user, model)
     return render_template(
         "models/show.html",
         model=model,
-        job=_job(user, model),
+        job=job,
         dataset=_dataset(user, model),
         metrics=words.pairs(model["metrics"]),
         facts=words.pairs(model["facts"]),
+        rounds=_rounds(user, job),
+        chart=_chart(user, job),
+        tried=_tried(user, model),
+        uses=jobs.list_jobs(studio(), user, Filters(model_id=model["id"], limit=USES_SHOWN))[
+            "items"
+        ],
+        python=model_use.python_lines(studio(), user, model["id"], _folder(model)),
+        folder=_folder(model),
+        address=absolute("").rstrip("/"),
         **parts,
     )
 
 
-def _job(user: User, model: dict[str, Any]) -> dict[str, Any] | None:
+def _folder(model: Shape) -> str:
+    """A name that every shell takes as it is."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", model["name"] or model["family"]).strip("-").lower()
+    return plain[:40] or "model"
+
+
+def _on_a_card(user: User, made: list[Shape]) -> list[Shape]:
+    """Pictures, or the beginning of one text."""
+    pictures = [one for one in made if one["media_type"] in words.PICTURES]
+    if pictures:
+        return pictures[::-1]
+    found = media.with_text(user, made[0])
+    return [{**found, "text": str(found.get("text", ""))[:SHORT_SAMPLE]}]
+
+
+def _rounds(user: User, job: Shape | None) -> list[tuple[int, list[Shape]]]:
+    """(step, what was drawn then) of the training, the first one first."""
+    if job is None:
+        return []
+    rounds: dict[int, list[Shape]] = {}
+    for one in jobs.job_previews(studio(), user, job["id"], MOST_ROUNDS)["items"]:
+        rounds.setdefault(one["step"], []).append(media.with_text(user, one["artifact"]))
+    return sorted(rounds.items())
+
+
+def _chart(user: User, job: Shape | None) -> charts.Chart | None:
+    if job is None:
+        return None
+    return charts.loss_chart(jobs.job_metrics(studio(), user, job["id"], CHART_POINTS)["series"])
+
+
+def _tried(user: User, model: Shape) -> Shape | None:
+    """The generation that ?job= names, to be followed on this page (js/tryit.js)."""
+    job_id = request.args.get("job", "")
+    if not job_id:
+        return None
+    try:
+        job = jobs.get_job(studio(), user, job_id)
+    except NotFound:
+        return None
+    if job["model_id"] != model["id"]:
+        return None
+    made = job["result"]["artifacts"] if job["result"] else []
+    shown = [media.with_text(user, one) for one in made[:RESULTS_SHOWN]]
+    return {"job": job, "results": shown, "over": job["state"] in FINAL}
+
+
+def _job(user: User, model: Shape) -> Shape | None:
     """None when the training is somebody else's or was deleted."""
     try:
         return jobs.get_job(studio(), user, model["job_id"]) if model["job_id"] else None
@@ -79,7 +155,7 @@ def _job(user: User, model: dict[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def _dataset(user: User, model: dict[str, Any]) -> dict[str, Any] | None:
+def _dataset(user: User, model: Shape) -> Shape | None:
     try:
         found = model["dataset_id"]
         return datasets.get_dataset(studio(), user, found) if found else None

@@ -17,7 +17,7 @@ WEEK = 7 * 86_400
 
 
 def init_app(app: Flask) -> None:
-    said = (ago, day, duration, figure, moment, number, percent, size)
+    said = (ago, day, duration, figure, moment, number, ordinal, percent, size)
     app.jinja_env.filters.update({function.__name__: function for function in said})
 
 
@@ -116,6 +116,14 @@ def figure(value: Any) -> str:
 def percent(fraction: Any) -> str:
     """Rounded down, so that 100 % means done."""
     return f"{math.floor(float(fraction or 0) * 100)} %"
+
+
+def short(count: int) -> str:
+    """A count where there is little room: 950, 1.5k, 20k, 3M."""
+    for limit, mark in ((1_000_000, "M"), (1000, "k")):
+        if count >= limit:
+            return f"{count / limit:.1f}".removesuffix(".0") + mark
+    return str(count)
 
 
 def size(count: Any) -> str:

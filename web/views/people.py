@@ -1,4 +1,4 @@
-"""The administrators' pages: accounts, one account with its quotas, invitations, the audit."""
+"""The administrators' pages: accounts, one account with its quotas, invitations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import Conflict, InvalidInput
 from web import forms
 from web.requests import check
 from web.requests_people import InvitationRequest, UserChange, UserRequest
 from web.security import absolute, current_admin, studio
-from web.services import audit, invitations, people
+from web.services import invitations, people
 from web.services.job_lists import Page
 from web.views.quota_bars import bars
 
@@ -80,7 +81,7 @@ def change(user_id: str) -> ResponseReturnValue:
         return _one(user_id, errors=_by_field(error)), error.status
     except Conflict as error:
         return _one(user_id, errors={"": error.message}), error.status
-    flash("Saved.", "success")
+    flash(_("Saved."), "success")
     return redirect(url_for("pages.people.show", user_id=user_id), 303)
 
 
@@ -112,7 +113,7 @@ def invite() -> ResponseReturnValue:
 @bp.post("/people/invitations/<invitation_id>/revoke")
 def revoke(invitation_id: str) -> ResponseReturnValue:
     invitations.revoke(studio(), current_admin(), invitation_id)
-    flash("The invitation is taken back.", "success")
+    flash(_("The invitation is taken back."), "success")
     return redirect(url_for("pages.people.index"), 303)
 
 
@@ -151,7 +152,6 @@ def _index(errors: dict[str, str] | None = None, link: str = "", whom: str = "")
         next=found["next"],
         invitations=invitations.list_invitations(studio())["items"],
         sign_up=studio().settings.sign_up,
-        entries=audit.list_entries(studio(), check(audit.AuditPage, {"limit": "20"}))["items"],
         errors=errors or {},
         typed=request.form if errors else {},
         link=link,

@@ -1,16 +1,55 @@
-"""The queue as one person sees it: lanes, own jobs, workers."""
+"""The queue as one person sees it: own jobs with their places and reasons, the share, lanes, devices."""
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
+from shared.errors import AlreadyEnded, NotFound
 from web.security import current_user, studio
+from web.services import fair_share, jobs
+from web.services.job_lists import Filters
 from web.services.queue import get_queue
 
 bp = Blueprint("queue", __name__)
 
+CHANGES: dict[str, Callable[..., Any]] = {
+    "cancel": jobs.cancel_job,
+    "pause": jobs.pause_job,
+    "resume": jobs.resume_job,
+}
+
 
 @bp.get("/queue")
 def index() -> ResponseReturnValue:
-    return render_template("queue.html", **get_queue(studio(), current_user()))
+    user = current_user()
+    found = get_queue(studio(), user)
+    active = jobs.list_jobs(studio(), user, Filters(state="queued,running", limit=200))["items"]
+    by_id = {job["id"]: job for job in active}
+    lanes = found["lanes"].values()
+    return render_template(
+        "queue.html",
+        # in the order of the queue, with what the list of jobs knows of each
+        jobs=[by_id[one["id"]] for one in found["jobs"] if one["id"] in by_id],
+        lanes=found["lanes"],
+        running=sum(lane["running"] for lane in lanes),
+        waiting=sum(lane["queued"] for lane in lanes),
+        devices=found["devices"],
+        workers=found["workers"],
+        busy=fair_share.device_busy(studio()),
+        share=fair_share.get_share(studio(), user),
+    )
+
+
+@bp.post("/queue/<job_id>/<change>")
+def change(job_id: str, change: str) -> ResponseReturnValue:
+    if change not in CHANGES:
+        raise NotFound()
+    try:
+        CHANGES[change](studio(), current_user(), job_id)
+    except AlreadyEnded as error:
+        flash(error.message, "warning")
+    return redirect(url_for("pages.queue.index"), 303)

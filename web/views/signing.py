@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import InvalidInput, TooManyRequests, WrongPassword
 from web import forms
@@ -33,7 +34,7 @@ def set_first_password(token: str) -> ResponseReturnValue:
         said = forms.field_errors(error.errors)
         return render_template("account/welcome.html", account=account, errors=said), 422
     start_session(user)
-    flash("Welcome. Your password is set, and you are signed in.", "success")
+    flash(_("Welcome. Your password is set, and you are signed in."), "success")
     return redirect(url_for("pages.home.index"), 303)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from web import assets, forms
 from web.security import current_user
 from web.views import words
 from web.views.charts import loss_chart
+from web.views.histograms import histogram
 
 bp = Blueprint("style", __name__)
 
@@ -40,6 +42,7 @@ def index() -> ResponseReturnValue:
         "style.html",
         states=list(words.STATES),
         fields=forms.fields_of(SCHEMA, {"rate": "0"}, PROBLEMS),
+        spread=histogram(_("Items by width"), [("8", 178), ("16", 320), ("24", 41), ("32", 6)]),
         chart=loss_chart(SERIES),
         symbols=assets.ICONS,
         job={

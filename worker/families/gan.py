@@ -380,6 +380,12 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"base_channels": 16, "steps": 800},
     generate_example={"mode": "sample", "count": 8},
+    train_presets=(
+        ("quick", "Quick", {"base_channels": 16, "steps": 800}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 8000}),
+        ("mlp", "MLP", {"network": "mlp", "steps": 4000}),
+    ),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
         *SIZE_RULES,

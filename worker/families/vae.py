@@ -332,6 +332,11 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"latent_dim": 10, "steps": 1200},
     generate_example={"mode": "sample", "count": 8},
+    train_presets=(
+        ("quick", "Quick", {"latent_dim": 10, "steps": 1200}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 6000}),
+    ),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
         *SIZE_RULES,

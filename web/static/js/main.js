@@ -6,6 +6,7 @@ import "./forms.js";
 import "./keyboard.js";
 import "./live.js";
 import "./menu.js";
+import "./notices.js";
 import "./times.js";
 
 document.documentElement.classList.add("scripted");

@@ -1,0 +1,61 @@
+"""What a model makes, as far as its reader may see it: drawn by its training, or generated with it since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from shared.models import Artifact, Job, User
+from web.services.shapes import artifact_shape
+from web.services.studio import Studio
+
+Shape = dict[str, Any]
+
+
+def newest(
+    studio: Studio, user: User, models: Sequence[Shape], most: int
+) -> dict[str, list[Shape]]:
+    """By the model's id, in two queries however many models: the user's own newest generations with it, else what
+    his training drew last."""
+    with studio.db.reading() as session:
+        ids = [model["id"] for model in models]
+        found = _newest(session, user, Job.model_id, ids, Artifact.role == "output", most)
+        trainings = {
+            model["job_id"]: model["id"]
+            for model in models
+            if model["job_id"] and model["id"] not in found
+        }
+        drawn = _newest(session, user, Job.id, list(trainings), Artifact.role == "preview", most)
+    return found | {trainings[job_id]: shapes for job_id, shapes in drawn.items()}
+
+
+def _newest(
+    session: Session,
+    user: User,
+    by: InstrumentedAttribute[Any],
+    ids: list[str],
+    which: ColumnElement[bool],
+    most: int,
+) -> dict[str, list[Shape]]:
+    if not ids:
+        return {}
+    place = func.row_number().over(partition_by=by, order_by=Artifact.id.desc()).label("place")
+    ranked = (
+        select(Artifact.id, by.label("subject"), place)
+        .join(Job, Job.id == Artifact.job_id)
+        .where(by.in_(ids), Artifact.user_id == user.id, Artifact.deleted_at.is_(None), which)
+        .subquery()
+    )
+    query = (
+        select(ranked.c.subject, Artifact)
+        .join(ranked, ranked.c.id == Artifact.id)
+        .where(ranked.c.place <= most)
+        .order_by(Artifact.id.desc())
+    )
+    found: dict[str, list[Shape]] = {}
+    for subject, row in session.execute(query):
+        found.setdefault(subject, []).append(artifact_shape(row))
+    return found
