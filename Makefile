@@ -17,11 +17,11 @@ FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/wo
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
 FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py $(FAST_TESTS)
 
-.PHONY: help install demo up check lint messages test format migration
+.PHONY: help install demo up check lint messages screenshots test test-slow format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 
 install:  ## make .venv with all that the other targets need (quick the second time)
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(KEY)" ]; then $(MAKE) --no-print-directory .install; fi
@@ -72,12 +72,18 @@ lint: install
 				--no-install-recommends chromium fonts-noto-cjk > /dev/null; \
 		else echo "The tests of the pages need Chromium: apt-get install chromium fonts-noto-cjk" >&2; exit 1; fi; fi
 
+screenshots: install .browser  ## pictures of every page in build/screenshots, and those of the README
+	@$(BIN)/python -m tests.browser.screenshots
+
 messages: install  ## bring the texts in web/translations up to date after a change of words
 	@$(BIN)/python -m tests.messages
 
 test: lint .browser  ## what `check` runs, then every test on real servers, with coverage
 	@# two at a time: most of the time is waiting for leases and servers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+test-slow: lint  ## the tests that take long: rarer faults, random kills, fuzzing
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not gpu'
 
 format:  ## format the code and sort the imports
 	@$(MAKE) --no-print-directory install

@@ -11,22 +11,51 @@ Every object is the dict that the API answers with, and its fields are attribute
 
 from __future__ import annotations
 
+from atelier_client.account import Me, Token, User
 from atelier_client.artifacts import Artifact
 from atelier_client.client import Client
 from atelier_client.datasets import Dataset
-from atelier_client.errors import ApiError, BrokenDownload, ClientError, JobFailed, Unreachable
-from atelier_client.jobs import Job
-from atelier_client.models import Model
+from atelier_client.errors import (
+    ApiError,
+    BrokenDownload,
+    ClientError,
+    Conflict,
+    InvalidInput,
+    JobFailed,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    QuotaExceeded,
+    TooManyRequests,
+    Unreachable,
+)
+from atelier_client.jobs import Checkpoint, Estimate, Job
+from atelier_client.models import Family, Model
+from atelier_client.uploads import Upload
 
 __all__ = [
     "ApiError",
     "Artifact",
     "BrokenDownload",
+    "Checkpoint",
     "Client",
     "ClientError",
+    "Conflict",
     "Dataset",
+    "Estimate",
+    "Family",
+    "InvalidInput",
     "Job",
     "JobFailed",
+    "Me",
     "Model",
+    "NotAllowed",
+    "NotFound",
+    "NotSignedIn",
+    "QuotaExceeded",
+    "Token",
+    "TooManyRequests",
     "Unreachable",
+    "Upload",
+    "User",
 ]

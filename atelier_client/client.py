@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from atelier_client.account import Invitations, Me, Tokens, Users, audit
 from atelier_client.artifacts import Artifact, Artifacts
 from atelier_client.connection import Connection, Object
 from atelier_client.datasets import Datasets
@@ -38,15 +39,29 @@ class Client:
         self.artifacts = Artifacts(self._connection)
         self.models = Models(self._connection)
         self.families = Families(self._connection)
+        self.uploads = self.datasets.uploads
+        self.tokens = Tokens(self._connection)
+        self.users = Users(self._connection)
+        self.invitations = Invitations(self._connection)
 
-    def me(self) -> Object:
-        return self._connection.get("/me")
+    def me(self) -> Me:
+        """Name, roles, quota and use."""
+        return Me(self._connection.get("/me"))
+
+    def ready(self) -> Object:
+        """How many families and workers there are; raises Unreachable while the server can accept no work."""
+        return self._connection.get("/readyz")
+
+    def audit(self, *, limit: int | None = None, **filters: Any) -> list[Object]:
+        """For administrators: who did what, newest first; `filters`: action, actor_id, subject_id."""
+        return audit(self._connection, limit, **filters)
 
     def first(self, path: str, count: int) -> list[Object]:
         """The first page of a list, like /jobs."""
         return self._connection.get(path, limit=count)["items"]  # type: ignore[no-any-return]
 
     def queue(self) -> Object:
+        """Lanes, my jobs with their places, others as counts, devices and workers."""
         return self._connection.get("/queue")
 
     def storage(self) -> Object:

@@ -39,17 +39,19 @@ class Connection:
         )
 
     def get(self, path: str, **params: Any) -> Object:
-        return self.ask("GET", path, params=_given(params)).json()  # type: ignore[no-any-return]
+        return self.ask("GET", path, params=given(params)).json()  # type: ignore[no-any-return]
 
     def ask(self, method: str, path: str, *, repeat: bool = True, **options: Any) -> httpx.Response:
-        """One call; `repeat` says that doing it twice is doing it once."""
-        deadline = time.monotonic() + (self.patience if repeat else 0)
+        """One call; `repeat` says that doing it twice is doing it once. What was never sent is repeated anyway."""
+        deadline = time.monotonic() + self.patience
         pause = FIRST_PAUSE
         while True:
             try:
                 return self._ask_once(method, path, **options)
             except (Unreachable, ApiError) as error:
                 if isinstance(error, ApiError) and error.retry_after is None:
+                    raise
+                if not repeat and getattr(error, "sent", True):
                     raise
                 # the server knows best; otherwise longer each time, and not all callers in one moment
                 wait = error.retry_after or pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
@@ -82,19 +84,25 @@ class Connection:
         try:
             response = self.http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise Unreachable(f"cannot reach {self.url}: {error}") from error
+            raise self._unreachable(error) from error
         raise_for(response)
         return response
 
     @contextmanager
-    def stream(self, path: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    def stream(
+        self, method: str, path: str, headers: dict[str, str], **options: Any
+    ) -> Iterator[httpx.Response]:
         try:
-            with self.http.stream("GET", path, headers=headers) as response:
+            with self.http.stream(method, path, headers=headers, **options) as response:
                 if response.status_code != 416:
                     raise_for(response)
                 yield response
         except httpx.TransportError as error:
-            raise Unreachable(f"cannot reach {self.url}: {error}") from error
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        return Unreachable(f"cannot reach {self.url}: {error}", sent=sent)
 
     def pages(self, path: str, **params: Any) -> Iterator[Object]:
         """Every item of a list, page after page."""
@@ -107,5 +115,5 @@ class Connection:
                 return
 
 
-def _given(params: dict[str, Any]) -> dict[str, Any]:
+def given(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}

@@ -1,15 +1,14 @@
-"""Datasets: upload, built-in samples, waiting until they are checked."""
+"""Datasets: upload, built-in samples, waiting until they are checked, what is in them."""
 
 from __future__ import annotations
 
-import base64
 import builtins
 import mimetypes
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -17,19 +16,35 @@ from typing import IO, Any
 import httpx
 
 from atelier_client.connection import Connection, Object
-from atelier_client.errors import ApiError, ClientError, Unreachable
+from atelier_client.downloads import Progress, fetch_archive
+from atelier_client.errors import ClientError, NotFound
+from atelier_client.notebook import card_html, picture_html
 from atelier_client.records import Record
-from atelier_client.sending import counted
+from atelier_client.sending import Part, counted, size_of
+from atelier_client.uploads import Uploads
 
-TUS = {"Tus-Resumable": "1.0.0"}
-PIECE_TYPE = "application/offset+octet-stream"
-PIECE_BYTES = 16 << 20
-MOST_FAILURES = 5  # of one piece
+# From here on files go piece by piece, so that a broken connection costs little.
+BIG_BYTES = 16 << 20
 UPLOAD_TIMEOUT = httpx.Timeout(600, connect=5)
+MOST_SHOWN = 12
 
 
 class Dataset(Record):
     """A dataset as it was when it was last looked at. Its number of items is `dataset["items"]`."""
+
+    id: str
+    name: str
+    kind: str | None
+    state: str
+    bytes: int
+    sha256: str | None
+    problems: list[Object]
+    warnings: list[str]
+    can_accept: bool
+    visibility: str
+    mine: bool
+    facts: Object
+    created_at: str
 
     def __init__(self, answer: Object, datasets: Datasets) -> None:
         super().__init__(answer)
@@ -37,20 +52,47 @@ class Dataset(Record):
 
     def wait(self, *, timeout: float | None = None) -> Dataset:
         """Until it is `ready` or `refused`."""
-        self._become(self._datasets.wait(self["id"], timeout=timeout))
+        self._become(self._datasets.wait(self.id, timeout=timeout))
+        return self
+
+    def accept(self) -> Dataset:
+        """A refused dataset is checked again, without its bad files."""
+        self._become(self._datasets.accept(self.id))
+        return self
+
+    def rename(self, name: str) -> Dataset:
+        self._become(self._datasets.change(self.id, name=name))
         return self
 
     def share(self, shared: bool = True) -> Dataset:
-        self._become(self._datasets.share(self["id"], shared))
+        """With everybody on this server, or with nobody any more."""
+        self._become(self._datasets.share(self.id, shared))
         return self
 
+    def preview(self) -> Object:
+        return self._datasets.preview(self.id)  # type: ignore[no-any-return]
+
+    def download(self, path: str | Path = ".", on_progress: Progress | None = None) -> Path:
+        return self._datasets.download(self.id, path, on_progress)  # type: ignore[no-any-return]
+
     def delete(self, *, force: bool = False) -> None:
-        self._datasets.delete(self["id"], force=force)
+        self._datasets.delete(self.id, force=force)
+
+    def _repr_html_(self) -> str:
+        pictures = ""
+        if self["state"] == "ready" and self["kind"] == "images":
+            few = range(min(MOST_SHOWN, self["items"]))
+            with suppress(NotFound):  # small pictures of older datasets may be missing
+                pictures = "".join(
+                    picture_html(*self._datasets.thumbnail(self["id"], n)) for n in few
+                )
+        return card_html(self, ("name", "kind", "state", "items", "bytes")) + pictures
 
 
 class Datasets:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.uploads = Uploads(connection)
 
     def add(
         self,
@@ -59,52 +101,65 @@ class Datasets:
         sample: str | None = None,
         name: str | None = None,
         kind: str | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        accept_partial: bool = False,
+        resumable: bool | None = None,
+        upload_ids: Sequence[str] = (),
+        on_progress: Progress | None = None,
     ) -> Dataset:
         """Files, folders (sent as one zip, so that folder names become labels), or a built-in sample.
 
-        `on_progress` is told (bytes sent, bytes in all).
+        A table among the files (CSV or JSON lines with `file_name`, `label`, `caption`) says what pictures show.
+        Big uploads, or all with `resumable`, go on after a broken connection or a restart of the server; `upload_ids`
+        are those of an earlier call that was broken off, in the order of the paths: what has come is not sent again.
+        `accept_partial` leaves bad files out instead of refusing all. `on_progress` is told (bytes sent, bytes in all).
         """
         if bool(paths) == bool(sample):
             raise ValueError("give either paths or sample")
         if sample:
-            body = {"sample": sample} | ({"name": name} if name else {})
-            answer = self._connection.ask("POST", "/datasets", json=body, repeat=False)
-            return Dataset(answer.json(), self)
-        fields = {"name": name or Path(paths[0]).name} | ({"kind": kind} if kind else {})
+            return self._named({"sample": sample} | ({"name": name} if name else {}))
+        fields: Object = {"name": name or Path(paths[0]).name} | ({"kind": kind} if kind else {})
         with ExitStack() as stack:
             parts = [_part(Path(path), stack) for path in paths]
-            files = [("file", part) for part in counted(parts, on_progress)]
-            answer = self._connection.ask(
-                "POST", "/datasets", data=fields, files=files, repeat=False, timeout=UPLOAD_TIMEOUT
+            big = resumable is None and size_of(parts) > BIG_BYTES
+            if resumable or upload_ids or big:
+                ids = self._send(parts, upload_ids, on_progress)
+                return self._named(fields | {"uploads": ids, "accept_partial": accept_partial})
+            return self._at_once(
+                fields | {"accept_partial": str(int(accept_partial))}, parts, on_progress
             )
-        return Dataset(answer.json(), self)
 
-    def add_resumable(
-        self, paths: Sequence[str | Path], *, name: str | None = None, **fields: Any
-    ) -> Dataset:
-        """The same for big files: they come piece by piece, and go on after any interruption."""
-        ids = []
-        with ExitStack() as stack:
-            for path in paths:
-                filename, file, _ = _part(Path(path), stack)
-                ids.append(send_file(self._connection, file, filename))
-        body = {"uploads": ids, "name": name or Path(paths[0]).name, **fields}
+    def _named(self, body: Object) -> Dataset:
         answer = self._connection.ask("POST", "/datasets", json=body, repeat=False)
         return Dataset(answer.json(), self)
 
-    def preview(self, dataset_id: str) -> Object:
-        return self._connection.get(f"/datasets/{dataset_id}/preview")
+    def _at_once(
+        self, fields: Object, parts: builtins.list[Part], on_progress: Progress | None
+    ) -> Dataset:
+        files = [("file", part) for part in counted(parts, on_progress)]
+        answer = self._connection.ask(
+            "POST", "/datasets", data=fields, files=files, repeat=False, timeout=UPLOAD_TIMEOUT
+        )
+        return Dataset(answer.json(), self)
 
-    def accept(self, dataset_id: str) -> Dataset:
-        """A refused dataset without its bad files."""
-        path = f"/datasets/{dataset_id}/accept"
-        return Dataset(self._connection.ask("POST", path, repeat=False).json(), self)
+    def _send(
+        self, parts: builtins.list[Part], begun: Sequence[str], on_progress: Progress | None
+    ) -> builtins.list[str]:
+        total, before, ids = size_of(parts), 0, []
+        for n, (name, file, _) in enumerate(parts):
+
+            def tell(sent: int, before: int = before) -> None:
+                if on_progress:
+                    on_progress(before + sent, total)
+
+            upload_id = begun[n] if n < len(begun) else None
+            ids.append(self.uploads.send(file, name, upload_id, tell))
+            before += file.seek(0, 2)
+        return ids
 
     def get(self, dataset_id: str) -> Dataset:
         return Dataset(self._connection.get(f"/datasets/{dataset_id}"), self)
 
-    def list(self) -> list[Dataset]:
+    def list(self) -> builtins.list[Dataset]:
         return [Dataset(item, self) for item in self._connection.pages("/datasets")]
 
     def change(self, dataset_id: str, **fields: Any) -> Dataset:
@@ -115,10 +170,36 @@ class Datasets:
     def share(self, dataset_id: str, shared: bool = True) -> Dataset:
         return self.change(dataset_id, visibility="shared" if shared else "private")
 
+    def accept(self, dataset_id: str) -> Dataset:
+        """A refused dataset without its bad files."""
+        path = f"/datasets/{dataset_id}/accept"
+        return Dataset(self._connection.ask("POST", path, repeat=False).json(), self)
+
+    def preview(self, dataset_id: str) -> Object:
+        """Samples, labels, sizes, copies: what to know before it is used."""
+        return self._connection.get(f"/datasets/{dataset_id}/preview")
+
     def items(self, dataset_id: str, *, limit: int | None = None) -> builtins.list[Object]:
         size = min(limit or 200, 200)
         found = self._connection.pages(f"/datasets/{dataset_id}/items", limit=size)
         return builtins.list(islice(found, limit))
+
+    def item(self, dataset_id: str, n: int) -> bytes:
+        """The bytes of an item: a picture as PNG, a text as UTF-8."""
+        return self._connection.ask("GET", f"/datasets/{dataset_id}/items/{n}/content").content
+
+    def thumbnail(self, dataset_id: str, n: int, size: int = 128) -> tuple[str, bytes]:
+        """(media type, bytes) of a small picture of an item."""
+        path = f"/datasets/{dataset_id}/items/{n}/thumbnail"
+        answer = self._connection.ask("GET", path, params={"size": size})
+        return answer.headers["Content-Type"], answer.content
+
+    def download(
+        self, dataset_id: str, path: str | Path = ".", on_progress: Progress | None = None
+    ) -> Path:
+        """A zip of the items and manifest.jsonl with labels and captions; into a file, or into a folder."""
+        address = f"/datasets/{dataset_id}/archive"
+        return fetch_archive(self._connection, address, path, on_progress)
 
     def wait(
         self,
@@ -145,38 +226,7 @@ class Datasets:
         self._connection.delete(f"/datasets/{dataset_id}", force)
 
 
-def send_file(
-    connection: Connection, file: IO[bytes], name: str, upload_id: str | None = None
-) -> str:
-    """Sends a file by the tus protocol; returns the upload's id, with which a later call goes on."""
-    length = file.seek(0, 2)
-    if upload_id is None:
-        metadata = f"filename {base64.b64encode(name.encode()).decode()}"
-        headers = {**TUS, "Upload-Length": str(length), "Upload-Metadata": metadata}
-        answer = connection.ask("POST", "/uploads", headers=headers, repeat=False)
-        upload_id = str(answer.json()["id"])
-    path = f"/uploads/{upload_id}"
-    failures = 0
-    while True:
-        # where it stands is asked again after every failure: some of a piece may have arrived
-        at = int(connection.ask("HEAD", path, headers=TUS).headers["Upload-Offset"])
-        try:
-            while at < length:
-                file.seek(at)
-                headers = {**TUS, "Upload-Offset": str(at), "Content-Type": PIECE_TYPE}
-                answer = connection.ask(
-                    "PATCH", path, content=file.read(PIECE_BYTES), headers=headers, repeat=False
-                )
-                at, failures = int(answer.headers["Upload-Offset"]), 0
-            return upload_id
-        except (Unreachable, ApiError) as error:
-            failures += 1
-            moved = isinstance(error, Unreachable) or error.code == "offset_mismatch"
-            if not moved or failures >= MOST_FAILURES:
-                raise
-
-
-def _part(path: Path, stack: ExitStack) -> tuple[str, IO[Any], str]:
+def _part(path: Path, stack: ExitStack) -> Part:
     if path.is_dir():
         return f"{path.resolve().name}.zip", stack.enter_context(_zipped(path)), "application/zip"
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -12,11 +12,14 @@ class ClientError(Exception):
 
 
 class Unreachable(ClientError):
-    """The server did not answer, or said that it cannot right now."""
+    """The server did not answer, or said that it cannot right now. `sent`: it may have got the request."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, sent: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.sent = sent
 
 
 class BrokenDownload(ClientError):
@@ -34,7 +37,8 @@ class JobFailed(ClientError):
 
 
 class ApiError(ClientError):
-    """The server refused; `errors` names the fields: [{"pointer": "/params/steps", "message": …}]."""
+    """The server refused. The fields are those of application/problem+json; `errors` names the fields that are wrong:
+    [{"pointer": "/params/steps", "message": …}], `dependents` what stands in the way of a deletion."""
 
     def __init__(self, status: int, code: str, detail: str, body: dict[str, Any]) -> None:
         super().__init__(detail)
@@ -42,13 +46,59 @@ class ApiError(ClientError):
         self.code = code
         self.detail = detail
         self.body = body
+        self.type = str(body.get("type") or "about:blank")
+        self.title = str(body.get("title") or "")
+        self.request_id = str(body.get("request_id") or "")
         self.errors: list[dict[str, str]] = body.get("errors") or []
-        # for 429: when it may be tried again
+        self.dependents: list[dict[str, Any]] = body.get("dependents") or []
+        # when it may be tried again, where the server says so
         self.retry_after: float | None = None
 
     def __str__(self) -> str:
         fields = "".join(f"\n  {e.get('pointer', '')}: {e.get('message', '')}" for e in self.errors)
         return f"{self.detail} ({self.code}){fields}"
+
+
+class NotSignedIn(ApiError):
+    """401: no token, or one that is wrong, expired or revoked."""
+
+
+class NotAllowed(ApiError):
+    """403: this token, or its owner, may not do that."""
+
+
+class NotFound(ApiError):
+    """404: there is no such thing, or it is somebody else's."""
+
+
+class Conflict(ApiError):
+    """409: the thing is not in a state for that, or others depend on it."""
+
+
+class QuotaExceeded(Conflict):
+    """409 quota_exceeded: its owner holds as much as he may; `body["quota"]` has the numbers."""
+
+
+class InvalidInput(ApiError):
+    """400, 413, 415, 422: what was sent cannot be taken; `errors` names the fields."""
+
+
+class TooManyRequests(ApiError):
+    """429: too fast; `retry_after` says when it may go on."""
+
+
+BY_CODE: dict[str, type[ApiError]] = {"quota_exceeded": QuotaExceeded}
+BY_STATUS: dict[int, type[ApiError]] = {
+    400: InvalidInput,
+    401: NotSignedIn,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    413: InvalidInput,
+    415: InvalidInput,
+    422: InvalidInput,
+    429: TooManyRequests,
+}
 
 
 def raise_for(response: httpx.Response) -> None:
@@ -60,9 +110,11 @@ def raise_for(response: httpx.Response) -> None:
     detail = str(body.get("detail") or body.get("title") or response.reason_phrase)
     if response.status_code in (502, 503, 504):
         raise Unreachable(detail, _seconds(response.headers.get("Retry-After")))
-    code = str(body.get("code") or f"http_{response.status_code}")
-    refused = ApiError(response.status_code, code, detail, body)
-    if response.status_code == 429:
+    status = response.status_code
+    code = str(body.get("code") or f"http_{status}")
+    kind = BY_CODE.get(code) or BY_STATUS.get(status, ApiError)
+    refused = kind(status, code, detail, body)
+    if status == 429:
         refused.retry_after = _seconds(response.headers.get("Retry-After"))
     raise refused
 

@@ -7,22 +7,77 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from atelier_client.artifacts import Artifact, Artifacts
-from atelier_client.connection import Connection, Object
+from atelier_client.connection import Connection, Object, given
+from atelier_client.downloads import Progress, fetch_archive
 from atelier_client.errors import ClientError, JobFailed
 from atelier_client.models import Model, Models
+from atelier_client.notebook import PICTURES, card_html, picture_html
+from atelier_client.progress import describe
 from atelier_client.records import Record
 
 FINAL = ("succeeded", "failed", "cancelled")
 HOLD_SECONDS = 20
+MOST_SHOWN = 12
 # A job that changes many times a second is not asked for as often.
 PAUSE_SECONDS = 0.2
 
 
+class Checkpoint(Record):
+    """What a training can go on from, or become a model at."""
+
+    step: int
+    bytes: int
+    created_at: str
+    score: float | None
+    best: bool
+    final: bool
+    metrics: Object
+
+
+class Estimate(Record):
+    """What a job would be and cost."""
+
+    kind: str
+    family: str
+    params: Object
+    lane: str
+    estimate_seconds: float | None
+    estimate: Object
+    queue: Object
+
+
 class Job(Record):
     """A job as it was when it was last looked at; `wait`, `refresh` and the changes bring it up to date."""
+
+    id: str
+    kind: str
+    family: str
+    name: str
+    state: str
+    params: Object
+    seed: int
+    progress: Object
+    queue: Object
+    priority: int
+    attempt: int
+    error: Object | None
+    device_seconds: float
+    estimate_seconds: float | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    dataset_id: str | None
+    model_id: str | None
+    retry_of: str | None
+    continues: str | None
+    continues_step: int | None
+    waits_for: str | None
+    paused: bool
+    result: Object | None
 
     def __init__(self, answer: Object, jobs: Jobs) -> None:
         super().__init__(answer)
@@ -81,6 +136,28 @@ class Job(Record):
         """A new job with the same seed and parameters."""
         return self._jobs.retry(self["id"])  # type: ignore[no-any-return]
 
+    def continue_to(self, steps: int, *, checkpoint_step: int | None = None, name: str = "") -> Job:
+        """A new job that goes on with this finished training until it has made `steps` steps in all."""
+        return self._jobs.continue_to(  # type: ignore[no-any-return]
+            self["id"], steps, checkpoint_step=checkpoint_step, name=name
+        )
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The farthest first."""
+        return self._jobs.checkpoints(self["id"])  # type: ignore[no-any-return]
+
+    def make_model(self, step: int, *, name: str = "") -> Job:
+        """A new job that makes a model of the checkpoint at this step."""
+        return self._jobs.make_model(self["id"], step, name=name)  # type: ignore[no-any-return]
+
+    def previews(self) -> list[Artifact]:
+        """What a training drew on its way, oldest first."""
+        return self._jobs.previews(self["id"])  # type: ignore[no-any-return]
+
+    def download(self, path: str | Path = ".", on_progress: Progress | None = None) -> Path:
+        """All that it made as one zip with manifest.json; into a file, or into a folder."""
+        return self._jobs.archive(self["id"], path, on_progress)  # type: ignore[no-any-return]
+
     def log(self) -> str:
         return self._jobs.log(self["id"])  # type: ignore[no-any-return]
 
@@ -89,6 +166,13 @@ class Job(Record):
 
     def delete(self, *, force: bool = False) -> None:
         self._jobs.delete(self["id"], force=force)
+
+    def _repr_html_(self) -> str:
+        """Its card, and the pictures that it made."""
+        facts = {**self, "progress": describe(self), "result": None}
+        shown = card_html(facts, ("id", "name", "kind", "family", "progress", "seed"))
+        few = [one for one in self.artifacts if one.media_type in PICTURES][:MOST_SHOWN]
+        return shown + "".join(picture_html(one.media_type, one.content()) for one in few)
 
 
 class Jobs:
@@ -103,21 +187,48 @@ class Jobs:
         params: Object | None = None,
         *,
         idempotency_key: str | None = None,
-        dry_run: bool = False,
         **fields: Any,
     ) -> Job:
         """`fields` are those of POST /jobs: family, dataset_id, model_id, seed, name, …; None is left out.
 
         An Idempotency-Key is always sent, so a lost answer never makes a second job.
         """
-        body = {name: value for name, value in fields.items() if value is not None}
-        answer = self._connection.ask(
-            "POST",
-            "/jobs",
-            json={"kind": kind, "params": params or {}, **body},
-            params={"dry_run": "1"} if dry_run else {},
-            headers={"Idempotency-Key": idempotency_key or uuid.uuid4().hex},
-        )
+        return self._new("/jobs", {"kind": kind, "params": params or {}, **fields}, idempotency_key)
+
+    def estimate(self, kind: str, params: Object | None = None, **fields: Any) -> Estimate:
+        """Checks a job as `submit` does, and says what it would cost and when it would start; queues nothing."""
+        body = {"kind": kind, "params": params or {}, **given(fields)}
+        answer = self._connection.ask("POST", "/jobs", json=body, params={"dry_run": "1"})
+        return Estimate(answer.json())
+
+    def continue_to(
+        self,
+        job_id: str,
+        steps: int,
+        *,
+        checkpoint_step: int | None = None,
+        name: str = "",
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """A new job that goes on from a finished training, until `steps` steps are made in all."""
+        body = {"steps": steps, "checkpoint_step": checkpoint_step, "name": name}
+        return self._new(f"/jobs/{job_id}/continue", body, idempotency_key)
+
+    def checkpoints(self, job_id: str) -> builtins.list[Checkpoint]:
+        """The farthest first."""
+        found = self._connection.get(f"/jobs/{job_id}/checkpoints")["items"]
+        return [Checkpoint(one) for one in found]
+
+    def make_model(
+        self, job_id: str, step: int, *, name: str = "", idempotency_key: str | None = None
+    ) -> Job:
+        """A new job that makes a model of the checkpoint at this step."""
+        path = f"/jobs/{job_id}/checkpoints/{step}/model"
+        return self._new(path, {"name": name}, idempotency_key)
+
+    def _new(self, path: str, body: Object, key: str | None) -> Job:
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        answer = self._connection.ask("POST", path, json=given(body), headers=headers)
         return Job(answer.json(), self)
 
     def get(self, job_id: str) -> Job:
@@ -215,6 +326,17 @@ class Jobs:
 
     def metrics(self, job_id: str, max_points: int | None = None) -> Object:
         return self._connection.get(f"/jobs/{job_id}/metrics", max_points=max_points)
+
+    def previews(self, job_id: str) -> builtins.list[Artifact]:
+        """What a training drew on its way, oldest first."""
+        found = self._connection.get(f"/jobs/{job_id}/previews")["items"]
+        return self._artifacts.records([one["artifact"] for one in found])
+
+    def archive(
+        self, job_id: str, path: str | Path = ".", on_progress: Progress | None = None
+    ) -> Path:
+        """All that it made as one zip with manifest.json; into a file, or into a folder."""
+        return fetch_archive(self._connection, f"/jobs/{job_id}/archive", path, on_progress)
 
     def artifacts(self, job_id: str) -> builtins.list[Artifact]:
         """What a succeeded job made; empty before."""

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from atelier_client.connection import Connection, Object
-from atelier_client.downloads import fetch_whole
+from atelier_client.downloads import Progress, fetch_archive
+from atelier_client.notebook import card_html
 from atelier_client.records import Record
 
 
 class Model(Record):
     """A trained model: its card, and what can be done with it."""
+
+    id: str
+    name: str
+    family: str
+    visibility: str
+    mine: bool
+    job_id: str | None
+    dataset_id: str | None
+    generate_schema: Object
+    facts: Object
+    metrics: Object
+    files: Object
+    bytes: int
+    sha256: str
+    licence_note: str
+    created_at: str
 
     def __init__(self, answer: Object, models: Models) -> None:
         super().__init__(answer)
@@ -28,11 +45,14 @@ class Model(Record):
         self._become(self._models.share(self["id"], shared))
         return self
 
-    def download(self, path: str | Path = ".") -> Path:
-        return self._models.download(self["id"], path)  # type: ignore[no-any-return]
+    def download(self, path: str | Path = ".", on_progress: Progress | None = None) -> Path:
+        return self._models.download(self["id"], path, on_progress)  # type: ignore[no-any-return]
 
     def delete(self, *, force: bool = False) -> None:
         self._models.delete(self["id"], force=force)
+
+    def _repr_html_(self) -> str:
+        return card_html(self, ("id", "name", "family", "visibility", "bytes", "metrics"))
 
 
 class Models:
@@ -54,26 +74,36 @@ class Models:
         return self.change(model_id, visibility="shared" if shared else "private")
 
     def download(
-        self,
-        model_id: str,
-        path: str | Path = ".",
-        on_progress: Callable[[int, int], None] | None = None,
+        self, model_id: str, path: str | Path = ".", on_progress: Progress | None = None
     ) -> Path:
         """A zip that the owning library can load when it is unpacked; into a file, or into a folder."""
-        name = f"{model_id}.zip"
-        return fetch_whole(self._connection, f"/models/{model_id}/archive", path, name, on_progress)
+        address = f"/models/{model_id}/archive"
+        return fetch_archive(self._connection, address, path, on_progress)
 
     def delete(self, model_id: str, *, force: bool = False) -> None:
         self._connection.delete(f"/models/{model_id}", force)
+
+
+class Family(Record):
+    """A kind of model: `actions` has the parameters of training and generating as JSON Schema, and an example."""
+
+    name: str
+    version: int
+    title: str
+    summary: str
+    modality: str
+    dataset_kind: str | None
+    online: bool
+    actions: Object
 
 
 class Families:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def list(self) -> builtins.list[Record]:
-        return [Record(item) for item in self._connection.get("/families")["items"]]
+    def list(self) -> builtins.list[Family]:
+        return [Family(item) for item in self._connection.get("/families")["items"]]
 
-    def get(self, name: str) -> Record | None:
-        """The family of this name, or None."""
-        return next((family for family in self.list() if family["name"] == name), None)
+    def get(self, name: str) -> Family:
+        """Raises NotFound."""
+        return Family(self._connection.get(f"/families/{quote(name, safe='')}"))

@@ -32,11 +32,15 @@ class CountedFile:
         return self._file.tell()
 
 
+def size_of(parts: list[Part]) -> int:
+    return sum(os.fstat(file.fileno()).st_size for _, file, _ in parts)
+
+
 def counted(parts: list[Part], on_progress: Progress | None) -> list[tuple[str, Any, str]]:
     """The same parts; reading them tells (bytes so far, bytes in all)."""
     if on_progress is None:
         return list(parts)
-    total = sum(os.fstat(file.fileno()).st_size for _, file, _ in parts)
+    total = size_of(parts)
     sent = 0
 
     def tell(size: int) -> None:

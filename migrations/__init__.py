@@ -41,6 +41,12 @@ def status(url: str) -> Status:
         return _status(connection)
 
 
+def knows(revision: str) -> bool:
+    """Whether this version of the code can go on from that schema."""
+    script = ScriptDirectory.from_config(_config())
+    return revision in {known.revision for known in script.walk_revisions()}
+
+
 def upgrade(url: str, revision: str = "head") -> None:
     """Brings an empty or older database up to date; a newer one raises DatabaseTooNew."""
     with _connection(url) as connection:
@@ -102,8 +108,7 @@ def _status(connection: Connection) -> Status:
         return "empty"
     if found == script.get_current_head():
         return "current"
-    known = {revision.revision for revision in script.walk_revisions()}
-    return "older" if found in known else "newer"
+    return "older" if knows(found) else "newer"
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Double, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from shared.db import clock
+from shared.db import NOW, clock
 from shared.errors import NotFound
 from shared.models import FamilyRow, Worker
 
 # A worker that has not been seen for this long offers nothing.
 FRESH_SECONDS = 30.0
+LIVE = select(Worker).where(
+    Worker.heartbeat_at > NOW - bindparam("seconds", type_=Double()), Worker.state != "gone"
+)
 
 
 def announce(session: Session, announcement: dict[str, Any]) -> None:
@@ -63,10 +66,7 @@ def family(session: Session, name: str, version: int | None = None) -> dict[str,
 
 
 def live_workers(session: Session, fresh_seconds: float = FRESH_SECONDS) -> list[Worker]:
-    since = clock(session) - fresh_seconds
-    return list(
-        session.scalars(select(Worker).where(Worker.heartbeat_at > since, Worker.state != "gone"))
-    )
+    return list(session.scalars(LIVE, {"seconds": fresh_seconds}))
 
 
 def offered_versions(

@@ -45,6 +45,16 @@ class Settings(BaseModel):
     secret_key: str = Field("", description="Signs cookies; made in the data folder when empty.")
     database_url: str = Field("", description="SQLAlchemy URL; SQLite in the data folder if empty.")
     redis_url: str = Field("", description="Redis or Valkey; an embedded Valkey when empty.")
+    storage: str = Field(
+        "", description="A folder or s3://BUCKET/PREFIX for results; in the data folder if empty."
+    )
+    s3_endpoint: str = Field("", description="URL of the S3 server; Amazon's when empty.")
+    s3_region: str = Field("", description="Region of the bucket.")
+    s3_access_key: str = Field("", description="Key id; the usual AWS_ variables when empty.")
+    s3_secret_key: str = Field("", description="The key itself; the same.")
+    cache_bytes: int = Field(
+        50 << 30, ge=0, description="Inputs from S3 that a worker's machine keeps."
+    )
     redis_prefix: str = Field("atelier:", description="Prefix of every key in Redis.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
 
@@ -56,6 +66,9 @@ class Settings(BaseModel):
     checkpoint_seconds: Seconds = Field(60, description="Time between checkpoints of a training.")
     slice_seconds: Seconds = Field(300, description="Trainings rotate between users after this.")
     deaf_seconds: Seconds = Field(120, description="A runner silent for longer is killed.")
+    frozen_seconds: Seconds = Field(
+        180, ge=20, description="A worker's child that makes no turn for longer is killed."
+    )
     drain_seconds: Seconds = Field(30, description="A drain that takes longer is cut short.")
     version_gone_seconds: Seconds = Field(86_400, description="Fail jobs nobody offers to run.")
 
@@ -120,6 +133,8 @@ class Settings(BaseModel):
     def _coherent(self) -> Settings:
         if self.heartbeat_seconds * 2 > self.lease_seconds:
             raise ValueError("lease_seconds must be at least twice heartbeat_seconds")
+        if self.frozen_seconds <= max(self.lease_seconds, self.poll_seconds):
+            raise ValueError("frozen_seconds must be greater than lease_seconds and poll_seconds")
         if self.secret_key and (
             len(self.secret_key) < 32 or self.secret_key.lower() in KNOWN_WEAK_SECRETS
         ):
@@ -128,6 +143,7 @@ class Settings(BaseModel):
             raise ValueError("public_url must begin with http:// or https://")
         if self.metrics_token and len(self.metrics_token) < 16:
             raise ValueError("metrics_token must have at least 16 characters")
+        _check_storage(self.storage, self.s3_endpoint)
         if self.event_streams >= self.web_threads:
             raise ValueError("web_threads must be greater than event_streams")
         return self
@@ -164,8 +180,14 @@ class Settings(BaseModel):
         return self.redis
 
     @cached_property
-    def storage(self) -> Path:
-        return self.data.resolve() / "storage"
+    def storage_folder(self) -> Path:
+        """Where results lie, if they lie on this machine."""
+        own = self.data.resolve() / "storage"
+        return Path(self.storage).resolve() if self.storage and not self.on_s3 else own
+
+    @property
+    def on_s3(self) -> bool:
+        return self.storage.startswith("s3://")
 
     @cached_property
     def secret(self) -> str:
@@ -185,6 +207,17 @@ class Settings(BaseModel):
             file.flush()
             os.fsync(file.fileno())
         return path.read_text().strip()
+
+
+def _check_storage(storage: str, endpoint: str) -> None:
+    place = urlsplit(storage)
+    if "://" in storage and (place.scheme != "s3" or not place.hostname):
+        raise ValueError("storage must be a folder or s3://BUCKET/PREFIX")
+    if place.scheme == "s3" and place.netloc != place.hostname:
+        raise ValueError("storage names a bucket, without a password or a port")
+    server = urlsplit(endpoint)
+    if endpoint and (server.scheme not in ("http", "https") or "@" in server.netloc):
+        raise ValueError("s3_endpoint must begin with http:// or https:// and hold no password")
 
 
 def _value_of(name: str, environment: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, String, cast, delete, exists, or_, se
 from sqlalchemy.orm import Session
 
 from shared.models import Dataset, DatasetItem, Job, Model, ShortTask
-from shared.storage import LocalStorage
+from shared.storage import Storage
 
 CHECK_TASK = "check_dataset"
 AGAIN = ":again"
@@ -57,7 +57,7 @@ def forget_items(session: Session, dataset_id: str) -> int:
     return int(gone.rowcount)  # type: ignore[attr-defined]
 
 
-def delete_bytes(storage: LocalStorage, dataset_id: str) -> int:
+def delete_bytes(storage: Storage, dataset_id: str) -> int:
     return storage.delete(prefix_of(dataset_id))
 
 

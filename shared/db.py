@@ -1,7 +1,8 @@
-"""The engine, two kinds of session, and the database's own clock.
+"""The engine, three kinds of session, and the database's own clock.
 
 `reading()` is deferred and cannot write; `writing()` takes SQLite's write lock at once (BEGIN IMMEDIATE), so that a
-transaction never fails half-way with "database is locked". Neither is open while we wait or stream.
+transaction never fails half-way with "database is locked"; `glancing()` has no transaction around its one statement.
+None is open while we wait or stream.
 """
 
 from __future__ import annotations
@@ -12,27 +13,26 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Double,
     Engine,
     MetaData,
-    cast,
     create_engine,
     event,
-    func,
-    literal_column,
     select,
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.sql.functions import FunctionElement
 
 from shared.errors import Unavailable
 
 BUSY_MILLISECONDS = 5000
+NONE = "NONE"  # no BEGIN: each statement is a transaction of its own
 # A server that vanished without a word is noticed in seconds, not in TCP's hours.
 SERVER_AWAY = {
     "connect_timeout": 5,
@@ -84,6 +84,14 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        alone = {"atelier_mode": NONE} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._glances = self.engine.execution_options(**alone)
+
+    @contextmanager
+    def glancing(self) -> Iterator[Session]:
+        """For what every request asks: one SELECT, and no BEGIN and ROLLBACK that cost as much again."""
+        with Session(self._glances, autoflush=False, expire_on_commit=False) as session:
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -116,7 +124,7 @@ class Database:
     def check_clock(self) -> None:
         """Refuses a database whose clock expression is NULL (it would make every lease endless)."""
         with self.reading() as session:
-            value = session.scalar(select(now(session)))
+            value = session.scalar(select(NOW))
         if not isinstance(value, float) or value < 1.6e9:
             raise Unavailable("The database's clock cannot be read.")
 
@@ -162,26 +170,42 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get("atelier_mode", "IMMEDIATE")
+    if mode == NONE:
+        return
     connection.exec_driver_sql(f"PRAGMA query_only={'ON' if mode == 'DEFERRED' else 'OFF'}")
     connection.exec_driver_sql(f"BEGIN {mode}")
 
 
-def now(session: Session) -> ColumnElement[float]:
-    """Seconds since 1970 by the database's clock, as SQL. Every lease and every time in a row uses it."""
-    if session.get_bind().dialect.name == "sqlite":
-        # unixepoch('subsec') is NULL before SQLite 3.42; Debian 12 has 3.40
-        return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double())
-    return cast(func.extract("epoch", func.clock_timestamp()), Double())
+class _Now(FunctionElement[float]):
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(_Now, "sqlite")
+def _now_of_sqlite(*_: Any, **_options: Any) -> str:
+    # unixepoch('subsec') is NULL before SQLite 3.42; Debian 12 has 3.40
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(_Now, "postgresql")
+def _now_of_postgresql(*_: Any, **_options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+# Seconds since 1970 by the database's clock, as SQL. Every lease and every time in a row uses it.
+NOW = _Now()
+CLOCK = select(NOW)
 
 
 def clock(session: Session) -> float:
     """The same, read now."""
-    return float(session.scalar(select(now(session))) or 0.0)
+    return float(session.scalar(CLOCK) or 0.0)
 
 
-def is_locked(error: OperationalError) -> bool:
-    """True when SQLite gave up waiting for another writer."""
-    return "database is locked" in str(error.orig) or "database table is locked" in str(error.orig)
+def is_disk_full(error: DBAPIError) -> bool:
+    """True when the database has no room for what was to be written."""
+    code = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
+    return code in ("SQLITE_FULL", "53100")
 
 
 def lock_rows(session: Session) -> bool:

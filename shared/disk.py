@@ -9,8 +9,12 @@ from shared.config import Settings
 
 
 def usage(settings: Settings) -> dict[str, Any]:
-    """Measured now."""
-    found = shutil.disk_usage(settings.data)
+    """Measured now: of the fuller one where data and storage lie on two disks of this machine."""
+    folders = [settings.data]
+    if settings.storage_folder.is_dir():
+        folders.append(settings.storage_folder)
+    disks = [shutil.disk_usage(folder) for folder in folders]
+    found = min(disks, key=lambda one: one.free / max(one.total, 1))
     return {
         "bytes": found.total,
         "free_bytes": found.free,

@@ -159,6 +159,12 @@ class StorageFull(Unavailable):
     code = "storage_full"
 
 
+class StorageAway(Unavailable):
+    """The storage does not answer; try again shortly."""
+
+    code = "storage_away"
+
+
 class OutOfMemory(AppError):
     """Memory ran out. A smaller batch_size, block_size or image_size, or a smaller model, needs less."""
 

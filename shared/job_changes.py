@@ -38,9 +38,10 @@ def change(
     events: list[Event],
     *guard: ColumnElement[bool],
     source: str = "running",
+    at: float | None = None,
 ) -> Job | None:
     """The compare-and-swap under everything here: changes the row if (id, fence, state) still hold and appends
-    the events; None, with nothing written, when they do not."""
+    the events, which happened `at` (now); None, with nothing written, when they do not."""
     statement = (
         update(Job)
         .where(Job.id == lease.job_id, Job.fence == lease.fence, Job.state == source, *guard)
@@ -51,7 +52,7 @@ def change(
     job = session.scalars(statement).one_or_none()
     if job is None:
         return None
-    at = clock(session)
+    at = clock(session) if at is None else at
     first = job.version - len(events) + 1
     for n, (kind, data) in enumerate(events, start=first):
         which = {"attempt": job.attempt, "fence": job.fence} if kind == "state" else {}
@@ -92,9 +93,14 @@ def end(
         [*(before or []), ("state", data)],
         *guard,
         source=source,
+        at=at,
     )
     if job:
         settle(session, job, used)
+        if job.started_at is not None:
+            waited = max(0.0, job.started_at - job.created_at)
+            tallies.time(session, "job_wait_seconds", job.kind, waited)
+            tallies.time(session, "job_run_seconds", job.kind, max(0.0, at - job.started_at))
         payload = {"job_id": job.id, "kind": job.kind, "state": state}
         session.add(
             OutboxMessage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
@@ -14,7 +15,12 @@ user_id: ContextVar[str] = ContextVar("user_id", default="")
 job_id: ContextVar[str] = ContextVar("job_id", default="")
 CONTEXT = {"request_id": request_id, "user_id": user_id, "job_id": job_id}
 
+FIELDS = frozenset({"at", "level", "logger", "message", "process"})  # of every line
 LONGEST_CHAIN = 5
+# of a traceback as Python prints it, and of what faulthandler says
+FRAME = re.compile(r'\s*File "[^"]{1,400}", line \d+(,? in \S{1,200})?')
+KIND = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Exit|Interrupt)(?=:|$)")
+FATAL = re.compile(r"Fatal Python error: [A-Za-z ]{1,100}")
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,6 +51,15 @@ def _exception(error: BaseException | None) -> str:
         parts.append(f"{frames}{type(error).__module__}.{type(error).__qualname__}{words}")
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "\ncaused by\n".join(parts)
+
+
+def places(trace: str) -> str:
+    """Of a printed traceback where it happened and of what class. Its other lines may quote a prompt."""
+    kept = []
+    for line in trace.splitlines():
+        if found := FRAME.match(line) or KIND.match(line) or FATAL.match(line):
+            kept.append(found[0].strip())
+    return "\n".join(kept)
 
 
 def set_up_logging(level: str) -> None:

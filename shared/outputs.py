@@ -10,7 +10,17 @@ from sqlalchemy.orm import Session
 from shared.db import clock
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
-from shared.models import Artifact, Checkpoint, Job, JobLog, MetricPoint, Model, Result
+from shared.models import (
+    Artifact,
+    Checkpoint,
+    FamilyRow,
+    Job,
+    JobLog,
+    MetricPoint,
+    Model,
+    Result,
+)
+from shared.params import refitted
 from shared.previews import thin_out
 
 LOG_IS_FULL = "\n[The log is full.]\n"
@@ -44,8 +54,9 @@ def fitting_log(session: Session, lease: Lease, text: str, most_bytes: int) -> s
     return text if len(data) <= room else data[:room].decode(errors="ignore") + LOG_IS_FULL
 
 
-def record_report(session: Session, job: Job, news: Report, previews: list[Artifact]) -> None:
-    at = clock(session)
+def record_report(
+    session: Session, job: Job, news: Report, previews: list[Artifact], at: float
+) -> None:
     if news.points:
         session.add(
             MetricPoint(
@@ -59,8 +70,8 @@ def record_report(session: Session, job: Job, news: Report, previews: list[Artif
         )
     if news.log:
         session.add(JobLog(job_id=job.id, n=job.version, at=at, text=news.log))
-    _add_artifacts(session, job, previews, at)
     if previews:
+        _add_artifacts(session, job, previews, at)
         thin_out(session, job.id, at)
 
 
@@ -92,13 +103,18 @@ def record_outcome(
 
 def take_model_of_parent(session: Session, job: Job) -> None:
     """A generation that waited for a training uses its model, and says so from its start on."""
-    made = session.execute(
-        select(Model.id, Model.sha256)
+    made = session.scalars(
+        select(Model)
         .join(Result, Result.model_id == Model.id)
         .where(Result.job_id == job.waits_for)
     ).one_or_none()
-    if made:
-        job.model_id, job.model_sha256 = made
+    if made is None:
+        return
+    job.model_id, job.model_sha256 = made.id, made.sha256
+    family = session.get(FamilyRow, (job.family, job.family_version))
+    action = family.announcement.get("actions", {}).get(job.kind) if family else None
+    if action:
+        job.params = refitted(job.params, action["schema"], made.generate_schema)
 
 
 def newest_checkpoints(session: Session, job_id: str, step: int | None = None) -> list[Checkpoint]:

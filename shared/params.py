@@ -17,7 +17,17 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Field", "Params", "Unpriced", "check_rules", "clean", "evaluate", "price", "schema_of"]
+__all__ = [
+    "Field",
+    "Params",
+    "Unpriced",
+    "check_rules",
+    "clean",
+    "evaluate",
+    "price",
+    "refitted",
+    "schema_of",
+]
 
 Schema = dict[str, Any]
 Problem = dict[str, str]
@@ -94,6 +104,21 @@ def clean(
             elif field.get("type") == "number" and isinstance(full.get(name), int):
                 full[name] = float(full[name])
     return full, problems
+
+
+def refitted(params: Mapping[str, Any], before: Schema, after: Schema) -> dict[str, Any]:
+    """Values that were cleaned by a family's schema, for the schema of one model: what was left at the family's default
+    becomes the model's, or goes where the model does not take it. What somebody chose stays, and may be refused."""
+    known, own = before.get("properties", {}), after.get("properties", {})
+    if not own:
+        return dict(params)
+    fitting = {}
+    for name, value in params.items():
+        if name not in known or value != known[name].get("default"):
+            fitting[name] = value
+        elif name in own:
+            fitting[name] = own[name].get("default", value)
+    return fitting
 
 
 def _escape(name: str) -> str:

@@ -5,10 +5,24 @@ drift. A quota's own value goes before the installation's default; it is literal
 from __future__ import annotations
 
 import time
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.config import Settings
@@ -22,6 +36,9 @@ DAY = 86_400.0
 UNKNOWN_SECONDS = 30.0
 
 UserColumn = InstrumentedAttribute[str]
+SizeColumn = InstrumentedAttribute[int]
+Users = Collection[str]  # ids
+Sums = defaultdict[str, float]  # of each user
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,12 @@ class Limits:
 
 
 def limits_of(session: Session, settings: Settings, user_id: str) -> Limits:
-    own = session.get(Quota, user_id) or Quota()
+    return limits(session.get(Quota, user_id), settings)
+
+
+def limits(own: Quota | None, settings: Settings) -> Limits:
+    """What was set for a user, the installation's defaults where nothing was."""
+    own = own or Quota()
     return Limits(
         _either(own.max_queued_jobs, settings.max_queued_jobs),
         _either(own.max_running_jobs, settings.max_running_jobs or None),
@@ -53,6 +75,14 @@ def _refuse(message: str, name: str, used: float, allowed: float, **more: Any) -
     raise QuotaExceeded(message, quota=facts)
 
 
+# Said so that ix_job_claim answers it: of a user with a long history, no other row is read.
+QUEUED = select(func.count()).where(
+    Job.user_id == bindparam("user_id"),
+    Job.state == literal("queued", literal_execute=True),
+    Job.lane > "",
+)
+
+
 # ---- at a submit ---------------------------------------------------------------------------------
 
 
@@ -64,9 +94,7 @@ def check_submit(session: Session, new: NewJob) -> None:
     query = select(Quota).where(Quota.user_id == new.user_id)
     own = session.scalar(query.with_for_update() if lock_rows(session) else query) or Quota()
     most = _either(own.max_queued_jobs, new.max_queued_jobs)
-    queued = session.scalar(
-        select(func.count()).where(Job.user_id == new.user_id, Job.state == "queued")
-    )
+    queued = session.scalar(QUEUED, {"user_id": new.user_id})
     if (queued or 0) >= most:
         text = f"You have {queued} queued jobs already; {most} are allowed. The next start or cancel frees a place."
         _refuse(text, "queued_jobs", queued or 0, most)
@@ -108,19 +136,35 @@ def _moment(at: float) -> str:
 
 def used_today(session: Session, user_id: str, at: float) -> float:
     """Device-seconds of the jobs that ended within 24 hours."""
-    ended = _ended_within(user_id, at)
-    return float(session.scalar(select(func.coalesce(func.sum(_used(at)), 0.0)).where(ended)) or 0)
+    return used_today_by(session, [user_id], at)[user_id]
+
+
+def used_today_by(session: Session, user_ids: Users, at: float) -> Sums:
+    ended = and_(Job.user_id.in_(user_ids), Job.finished_at > at - DAY)
+    return _sums(session, select(Job.user_id, func.sum(_used(at))).where(ended))
 
 
 def reserved_seconds(session: Session, user_id: str) -> float:
     """What queued and running jobs may still need: their estimate, or what they have used when that is more."""
+    return reserved_by(session, [user_id])[user_id]
+
+
+def reserved_by(session: Session, user_ids: Users) -> Sums:
     estimate = func.coalesce(Job.estimate_seconds, UNKNOWN_SECONDS)
     held = case((Job.device_seconds > estimate, Job.device_seconds), else_=estimate)
-    total = 0.0
+    total: Sums = defaultdict(float)
     for state in ("queued", "running"):
-        query = select(func.sum(held)).where(Job.user_id == user_id, Job.state == state)
-        total += session.scalar(query) or 0.0
+        query = select(Job.user_id, func.sum(held))
+        query = query.where(Job.user_id.in_(user_ids), Job.state == state)
+        for user_id, seconds in _sums(session, query).items():
+            total[user_id] += seconds
     return total
+
+
+def _sums(session: Session, query: Select[str, Any]) -> Sums:
+    """Of each user a sum; 0 of those who have no rows."""
+    rows = session.execute(query.group_by(query.selected_columns[0]))
+    return defaultdict(float, {user_id: float(total or 0) for user_id, total in rows})
 
 
 def _ended_within(user_id: str, at: float) -> ColumnElement[bool]:
@@ -194,20 +238,32 @@ def waiting_words(session: Session, settings: Settings, user_id: str) -> str | N
 
 def storage_used(session: Session, user_id: str) -> int:
     """Bytes of everything the user has not deleted; uploads count from their first moment."""
-    total = 0
-    for table in (Artifact, Dataset, Model):
-        held = select(func.coalesce(func.sum(table.bytes), 0)).where(
-            table.user_id == user_id, table.deleted_at.is_(None)
-        )
-        total += int(session.scalar(held) or 0)
-    checkpoints = (
-        select(func.coalesce(func.sum(Checkpoint.bytes), 0))
-        .join(Job, Job.id == Checkpoint.job_id)
-        .where(Job.user_id == user_id)
-    )
+    return int(storage_used_by(session, [user_id])[user_id])
+
+
+def storage_used_by(session: Session, user_ids: Users) -> Sums:
+    """The same of many at once."""
+    rows = session.execute(STORAGE_USED, {"user_ids": list(user_ids)})
+    return defaultdict(float, {user_id: float(held) for user_id, held in rows})
+
+
+def _storage_used() -> Select[str, Any]:
+    """Asked at every submit: one statement, put together once."""
+    users: BindParameter[Any] = bindparam("user_ids", expanding=True)
+
+    def held(user: UserColumn, size: SizeColumn, *conditions: Any) -> Select[str, Any]:
+        total = func.sum(size).label("bytes")
+        return select(user, total).where(user.in_(users), *conditions).group_by(user)
+
+    parts = [held(t.user_id, t.bytes, t.deleted_at.is_(None)) for t in (Artifact, Dataset, Model)]
+    parts.append(held(Job.user_id, Checkpoint.bytes, Checkpoint.job_id == Job.id))
     # what is still being received was promised its whole length
-    promised = select(func.coalesce(func.sum(Upload.length), 0)).where(Upload.user_id == user_id)
-    return total + sum(int(session.scalar(more) or 0) for more in (checkpoints, promised))
+    parts.append(held(Upload.user_id, Upload.length))
+    every = union_all(*parts).subquery()
+    return select(every.c.user_id, func.sum(every.c.bytes)).group_by(every.c.user_id)
+
+
+STORAGE_USED = _storage_used()
 
 
 def storage_limit(session: Session, settings: Settings, user_id: str) -> int:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event, func, insert, or_, select, update
+from sqlalchemy import bindparam, event, func, insert, or_, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
+from shared import tallies
 from shared.models import Job, UserShare
 
 PREPAID_SECONDS = 30.0
@@ -60,13 +61,14 @@ def _forget(session: Session, ended: SessionTransaction) -> None:
 
 @contextmanager
 def apart(session: Session) -> Iterator[None]:
-    """A savepoint: what raises in it is undone, charges included, and nothing that was before it."""
-    before = dict(session.info.get(PENDING, {}))
+    """A savepoint: what raises in it is undone, charges and tallies included, and nothing that was before it."""
+    before, counted = dict(session.info.get(PENDING, {})), tallies.pending(session)
     try:
         with session.begin_nested():
             yield
     except BaseException:
         session.info[PENDING] = before
+        tallies.go_back(session, counted)
         raise
 
 
@@ -79,14 +81,18 @@ def busy() -> Any:
     )
 
 
+IS_BUSY = select(busy()).where(UserShare.user_id == bindparam("user_id")).select_from(UserShare)
+
+
 def catch_up(session: Session, user_id: str) -> None:
     """A user who returns from idle starts level with the busy ones: idle time saves up no claim on the device."""
-    if session.scalar(select(UserShare.user_id).where(UserShare.user_id == user_id)) is None:
+    is_busy = session.scalar(IS_BUSY, {"user_id": user_id})
+    if is_busy:
+        return
+    if is_busy is None:  # no share yet
         session.execute(
             insert(UserShare).values(user_id=user_id, vtime=0.0, weight=1.0, device_seconds=0.0)
         )
-    elif session.scalar(select(busy()).where(UserShare.user_id == user_id).select_from(UserShare)):
-        return
     floor = session.scalar(select(func.min(UserShare.vtime)).where(busy()))
     if floor is not None:
         session.execute(

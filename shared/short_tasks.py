@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from shared.db import lock_rows, now
+from shared.db import NOW, lock_rows
 from shared.ids import new_id
 from shared.models import ShortTask
 
@@ -36,7 +36,7 @@ def add(
             fence=0,
             strikes=0,
             error="",
-            created_at=now(session),
+            created_at=NOW,
         )
         .on_conflict_do_nothing(index_elements=[ShortTask.slot])
         .returning(ShortTask)
@@ -48,7 +48,7 @@ def claim_due(session: Session, lease_seconds: float) -> ShortTask | None:
     """The next due task, leased to the caller; a task whose holder died is due again."""
     candidate = session.execute(
         select(ShortTask.id, ShortTask.fence)
-        .where(_due(session))
+        .where(_due())
         .order_by(ShortTask.created_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -57,13 +57,13 @@ def claim_due(session: Session, lease_seconds: float) -> ShortTask | None:
         return None
     return session.scalars(
         update(ShortTask)
-        .where(ShortTask.id == candidate.id, ShortTask.fence == candidate.fence, _due(session))
+        .where(ShortTask.id == candidate.id, ShortTask.fence == candidate.fence, _due())
         .values(
             state="running",
             fence=ShortTask.fence + 1,
             # A holder that died silently counts as a strike, or it could kill us for ever.
             strikes=ShortTask.strikes + 1,
-            lease_until=now(session) + lease_seconds,
+            lease_until=NOW + lease_seconds,
         )
         .returning(ShortTask)
         .execution_options(populate_existing=True)
@@ -72,13 +72,11 @@ def claim_due(session: Session, lease_seconds: float) -> ShortTask | None:
 
 def renew(session: Session, task: ShortTask, fence: int, lease_seconds: float) -> bool:
     """Holds the lease for longer; False when it is lost."""
-    return _write(session, task, fence, lease_until=now(session) + lease_seconds)
+    return _write(session, task, fence, lease_until=NOW + lease_seconds)
 
 
 def finish(session: Session, task: ShortTask, fence: int) -> bool:
-    return _write(
-        session, task, fence, state="done", lease_until=None, finished_at=now(session), error=""
-    )
+    return _write(session, task, fence, state="done", lease_until=None, finished_at=NOW, error="")
 
 
 def retry_or_fail(session: Session, task: ShortTask, fence: int, error: str) -> bool:
@@ -91,7 +89,7 @@ def retry_or_fail(session: Session, task: ShortTask, fence: int, error: str) -> 
             fence,
             state="failed",
             lease_until=None,
-            finished_at=now(session),
+            finished_at=NOW,
             error=error,
         )
     wait = BACKOFF_SECONDS * 2**task.strikes
@@ -101,14 +99,28 @@ def retry_or_fail(session: Session, task: ShortTask, fence: int, error: str) -> 
         fence,
         state="queued",
         lease_until=None,
-        not_before=now(session) + wait,
+        not_before=NOW + wait,
         error=error,
+    )
+
+
+def put_off(session: Session, task: ShortTask, fence: int, error: str, seconds: float) -> bool:
+    """Again after a wait, as if it had not been tried: it was not the task's fault."""
+    return _write(
+        session,
+        task,
+        fence,
+        state="queued",
+        lease_until=None,
+        strikes=task.strikes - 1,
+        not_before=NOW + seconds,
+        error=error[:LONGEST_ERROR],
     )
 
 
 def due_since(session: Session, seconds: float) -> bool:
     """Whether some task has been due for that long, so that its wake-up must have been lost."""
-    statement = select(exists().where(_due(session), ShortTask.created_at < now(session) - seconds))
+    statement = select(exists().where(_due(), ShortTask.created_at < NOW - seconds))
     return bool(session.scalar(statement))
 
 
@@ -118,27 +130,27 @@ def fail_worn_out(session: Session) -> int:
         update(ShortTask)
         .where(
             ShortTask.state == "running",
-            ShortTask.lease_until < now(session),
+            ShortTask.lease_until < NOW,
             ShortTask.strikes >= STRIKES,
         )
         .values(
             state="failed",
             fence=ShortTask.fence + 1,
-            finished_at=now(session),
+            finished_at=NOW,
             error="The process that ran it died every time.",
         )
     )
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
-def _due(session: Session) -> ColumnElement[bool]:
+def _due() -> ColumnElement[bool]:
     waiting = and_(
         ShortTask.state == "queued",
-        or_(ShortTask.not_before.is_(None), ShortTask.not_before <= now(session)),
+        or_(ShortTask.not_before.is_(None), ShortTask.not_before <= NOW),
     )
     abandoned = and_(
         ShortTask.state == "running",
-        ShortTask.lease_until < now(session),
+        ShortTask.lease_until < NOW,
         ShortTask.strikes < STRIKES,
     )
     return or_(waiting, abandoned)

@@ -5,6 +5,7 @@ Last, and in the order of their names, so that a row everybody counts in is lock
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
@@ -16,6 +17,9 @@ from shared.db import lock_rows
 from shared.models import Tally
 
 LONGEST_LABEL = 64
+# of the histograms of durations, in seconds; a changed list begins new histograms
+BOUNDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
+BUCKETS = (*(str(float(bound)) for bound in BOUNDS), "+Inf")
 _KEY = "atelier_tallies"
 
 
@@ -24,9 +28,26 @@ def count(session: Session, name: str, label: str = "", by: float = 1.0) -> None
     _pending(session)[(name, label[:LONGEST_LABEL])] += by  # type: ignore[assignment]
 
 
+def time(session: Session, name: str, label: str, seconds: float) -> None:
+    """Adds to a histogram of durations: one count in the bucket that it falls into, and the sum."""
+    count(session, name, f"{label}|{BUCKETS[bisect_left(BOUNDS, seconds)]}")
+    count(session, name, f"{label}|sum", seconds)
+
+
 def put(session: Session, name: str, label: str, value: float) -> None:
     """Writes the last measure of something."""
     session.merge(Tally(name=name, label=label[:LONGEST_LABEL], value=value))
+
+
+def pending(session: Session) -> dict[tuple[str, str], float]:
+    """What was counted so far, to `go_back` to when a savepoint is undone."""
+    return dict(_pending(session))
+
+
+def go_back(session: Session, counted: dict[tuple[str, str], float]) -> None:
+    found: dict[tuple[str, str], Any] = _pending(session)
+    found.clear()
+    found.update(counted)
 
 
 def _pending(session: Session) -> Counter[tuple[str, str]]:
@@ -38,13 +59,19 @@ def _pending(session: Session) -> Counter[tuple[str, str]]:
 
 
 def _write(session: Session) -> None:
+    """All in one statement, however many there are."""
     pending = _pending(session)
+    if not pending:
+        return
     insert: Any = postgresql.insert if lock_rows(session) else sqlite.insert
-    for (name, label), by in sorted(pending.items()):
-        new = insert(Tally).values(name=name, label=label, value=by)
-        session.execute(
-            new.on_conflict_do_update(
-                index_elements=[Tally.name, Tally.label], set_={"value": Tally.value + by}
-            )
+    rows = [
+        {"name": name, "label": label, "value": by} for (name, label), by in sorted(pending.items())
+    ]
+    new = insert(Tally).values(rows)
+    session.execute(
+        new.on_conflict_do_update(
+            index_elements=[Tally.name, Tally.label],
+            set_={"value": Tally.value + new.excluded.value},
         )
+    )
     pending.clear()

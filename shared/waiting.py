@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from shared import catalog
 from shared.db import clock
 from shared.job_records import NewJob
-from shared.models import Job, User, UserShare, Worker
+from shared.models import Job, UserShare, Worker
+from shared.queue_sums import BY_USER, EARLIER, LATER, RUNNING
 from shared.shares import PREPAID_SECONDS, busy
 
 # Lanes whose jobs a worker takes first.
@@ -51,6 +52,10 @@ class _Line:
         return _Line(
             self.jobs + other.jobs, self.seconds + other.seconds, self.unknown + other.unknown
         )
+
+    def __sub__(self, other: _Line) -> _Line:
+        seconds = max(0.0, self.seconds - other.seconds)
+        return _Line(self.jobs - other.jobs, seconds, self.unknown - other.unknown)
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,8 @@ def place_of_new(session: Session, new: NewJob) -> Place:
     """Where a job would stand if it were accepted now."""
     now = _Now(session)
     rank = now.at - 600.0 * new.priority  # as jobs.accept will set it
-    line = session.execute(
-        select(*_sums()).where(now.in_line(new.lane), Job.user_id == new.user_id, Job.rank <= rank)
-    ).one()
-    place = now.place(_asks(new, _line(line)))
+    # an id that was made in the same moment goes first
+    place = now.place(_asks(new, now.before(new, math.nextafter(rank, math.inf), "")))
     if new.waits_for and _unfinished(session, [new]):
         return Place(place.position, None, "waits_for")
     return place
@@ -152,53 +155,26 @@ class _Now:
 
     @cached_property
     def running(self) -> Sequence[Any]:
-        return self.session.execute(
-            select(
-                Job.owner,
-                Job.kind,
-                Job.attempt,
-                Job.started_at,
-                Job.device_seconds,
-                Job.estimate_seconds,
-                Job.progress_step,
-                Job.progress_total,
-                Job.continues_step,
-            ).where(Job.state == "running")
-        ).all()
+        return self.session.execute(RUNNING).all()
 
-    def in_line(self, lane: str) -> ColumnElement[bool]:
-        """What can be claimed some time without anybody doing anything: others hold nobody up."""
+    def line(self, lane: str) -> dict[str, Any]:
+        """What the statements below ask about. While no worker lives at all, everybody waits for one."""
         offered = sorted({pair for worker in self.workers for pair in worker.families.items()})
-        parent = aliased(Job)
-        parent_succeeded = (
-            select(parent.id)
-            .where(parent.id == Job.waits_for, parent.state == "succeeded")
-            .correlate(Job)
-            .exists()
-        )
-        return and_(
-            Job.state == "queued",
-            Job.lane == lane,
-            Job.paused_at.is_(None),
-            or_(Job.waits_for.is_(None), parent_succeeded),
-            # while no worker lives at all, everybody waits for one
-            tuple_(Job.family, Job.family_version).in_(offered) if offered else true(),
-        )
+        return {"lane": lane, "offered": offered, "anything": not offered}
+
+    def before(self, job: Job | NewJob, rank: float, job_id: str) -> _Line:
+        """What of its owner's goes before a job with this rank and id: all but what does not, since most who ask have
+        just submitted it."""
+        lines = [o.line for o in self.others(job.lane) if o.user_id == job.user_id]
+        if not lines:
+            return _Line()
+        place = {"user_id": job.user_id, "rank": rank, "id": job_id}
+        later = _line(self.session.execute(LATER, {**self.line(job.lane), **place}).one())
+        return lines[0] - later
 
     def others(self, lane: str) -> list[_Other]:
         if lane not in self.lanes:
-            held = (
-                select(Job.user_id, *_sums())
-                .where(self.in_line(lane))
-                .group_by(Job.user_id)
-                .subquery()
-            )
-            rows = self.session.execute(
-                select(held, UserShare.vtime, UserShare.weight)
-                .join(UserShare, UserShare.user_id == held.c.user_id)
-                .join(User, User.id == held.c.user_id)
-                .where(User.active)
-            )
+            rows = self.session.execute(BY_USER, self.line(lane))
             self.lanes[lane] = [
                 _Other(row.user_id, _line(row), row.vtime, row.weight) for row in rows
             ]
@@ -290,17 +266,7 @@ class _Other:
         return _Line(jobs, part * self.line.seconds, math.ceil(part * self.line.unknown))
 
 
-# ---- sums of the queue --------------------------------------------------------------------------------
-
-
-def _sums() -> tuple[Any, ...]:
-    seconds = func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)
-    unknown = case((Job.estimate_seconds.is_(None), 1), else_=0)
-    return (
-        func.count().label("jobs"),
-        func.coalesce(func.sum(seconds), 0.0).label("seconds"),
-        func.coalesce(func.sum(unknown), 0).label("unknown"),
-    )
+# ---- lines ---------------------------------------------------------------------------------------------
 
 
 def _line(row: Any) -> _Line:
@@ -309,31 +275,18 @@ def _line(row: Any) -> _Line:
 
 def _own_lines(now: _Now, jobs: list[Job]) -> dict[str, _Line]:
     """For each of one user's jobs, what of his own goes before it."""
+    if len(jobs) == 1:
+        return {job.id: now.before(job, job.rank, job.id) for job in jobs}
     found: dict[str, _Line] = {}
     for lane in sorted({job.lane for job in jobs}):
         ids = [job.id for job in jobs if job.lane == lane]
-        order = (Job.rank, Job.id)
-        count, seconds, unknown = (
-            func.count().over(order_by=order),
-            func.sum(func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)).over(order_by=order),
-            func.sum(case((Job.estimate_seconds.is_(None), 1), else_=0)).over(order_by=order),
-        )
-        own = (
-            select(
-                Job.id,
-                Job.estimate_seconds.label("mine"),
-                count.label("jobs"),
-                seconds.label("seconds"),
-                unknown.label("unknown"),
-            )
-            .where(Job.user_id == jobs[0].user_id, or_(now.in_line(lane), Job.id.in_(ids)))
-            .subquery()
-        )
-        for row in now.session.execute(select(own).where(own.c.id.in_(ids))):
-            itself = PREPAID_SECONDS if row.mine is None else row.mine
-            found[row.id] = _Line(
-                row.jobs - 1, max(0.0, row.seconds - itself), row.unknown - (row.mine is None)
-            )
+        these = {**now.line(lane), "user_id": jobs[0].user_id, "ids": ids}
+        for row in now.session.execute(EARLIER, these):
+            itself = _Line()
+            if row.counts:
+                seconds = PREPAID_SECONDS if row.mine is None else row.mine
+                itself = _Line(1, seconds, int(row.mine is None))
+            found[row.id] = _line(row) - itself
     return found
 
 

@@ -16,6 +16,7 @@ from shared.db import Base, Database
 from shared.ids import new_id
 from shared.models import User
 from shared.storage import LocalStorage
+from tests.s3 import S3Server
 from tests.servers import PostgresServer, ValkeyServer
 
 # Short enough for a test to see a lease end, long enough for a loaded machine to renew it.
@@ -120,6 +121,31 @@ def make_settings(tmp_path):
 @pytest.fixture
 def settings(make_settings, database_url):
     return make_settings(database_url=database_url)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The session's S3 server; ask for `s3`, which makes no faults when a test begins."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server):
+    s3_server.calm()
+    s3_server.requests.clear()
+    yield s3_server
+    s3_server.calm()
+
+
+@pytest.fixture
+def s3_settings(s3, make_settings):
+    """Settings with a storage of this test's own in the bucket."""
+
+    def make(**overrides) -> Settings:
+        return make_settings(**s3.settings(f"test-{next(_numbers)}") | overrides)
+
+    return make
 
 
 @pytest.fixture

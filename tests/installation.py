@@ -4,77 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-import psutil
-
 from atelier_client import Client
-from tests.servers import die_with_parent, free_port, wait_until
+from tests.servers import wait_until
+from worker.chaos import installation
 
-ROOT = Path(__file__).parent.parent
+ROOT = installation.ROOT
 NOT_PASSED_ON = ("ATELIER_", "DATABASE_URL", "REDIS_URL", "FAILPOINT")
 
 
-class Installation:
+class Installation(installation.Installation):
     """`with Installation(threads="2") as atelier: atelier.client.jobs.submit(...)`."""
 
     def __init__(self, *, extra: dict[str, str] | None = None, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="atelier-up-"))
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        port = installation.free_port()
         clean = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
         named = {f"ATELIER_{name.upper()}": str(value) for name, value in settings.items()}
-        self.environment = {
-            **clean,
-            **named,
-            **(extra or {}),
-            "ATELIER_DATA": str(self.folder),
-            "ATELIER_PORT": str(self.port),
-        }
-        self.process: subprocess.Popen | None = None
-        self.ready_seconds = 0.0
+        place = {"ATELIER_DATA": str(self.folder), "ATELIER_PORT": str(port)}
+        environment = {**clean, **named, **(extra or {}), **place}
+        super().__init__(environment, self.folder / "up.log", port)
         self.clients: dict[str, Client] = {}
 
-    def atelier(self, *arguments: str) -> str:
-        """Runs one command of the command line; its output."""
-        return subprocess.run(
-            [sys.executable, "-m", "web.cli", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    def start(self) -> None:
-        started = time.monotonic()
-        with (self.folder / "up.log").open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "web.cli", "up"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
-        wait_until(self.is_ready, 60, "/readyz answers 200")
-        self.ready_seconds = time.monotonic() - started
-
-    def is_ready(self) -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
-        return False
-
     def user(self, name: str = "ann") -> Client:
-        client = Client(self.url, self.atelier("user", "create", name).splitlines()[-1])
+        client = Client(self.url, self.token_of(name))
         self.clients[name] = client
         return client
 
@@ -87,32 +43,12 @@ class Installation:
 
         wait_until(offered, 90, f"families {names}")
 
-    def processes(self) -> list[psutil.Process]:
-        if self.process is None:
-            return []
-        with suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
-        return []
-
-    def stop(self, patience: float = 90) -> int:
-        """SIGTERM, then the exit status; what would not end is killed and fails."""
-        assert self.process is not None
-        family = self.processes()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            status = self.process.wait(patience)
-        finally:
-            left = [process for process in family if process.is_running()]
-            gone, alive = psutil.wait_procs(left, timeout=3)
-            for process in alive:
-                process.kill()
-        assert not alive, f"left running: {alive}"
-        self.process = None
+    def stop(self, patience: float = installation.STOP_SECONDS) -> int:
+        """What would not end is killed, and fails."""
+        status = super().stop(patience)
+        left = self.left_running()
+        assert not left, f"left running: {left}"
         return status
-
-    def log(self) -> str:
-        return (self.folder / "up.log").read_text()
 
     def __enter__(self) -> Installation:
         self.start()

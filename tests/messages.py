@@ -17,6 +17,7 @@ from babel.messages.pofile import read_po, write_po
 import worker.families
 from shared import errors, samples
 from web.language import FOLDER, LANGUAGES
+from web.views.help import paragraphs
 
 ROOT = Path(__file__).parent.parent
 KEYWORDS = {**DEFAULT_KEYWORDS, "_l": None, "lazy_gettext": None, "lazy_ngettext": (1, 2)}
@@ -63,12 +64,8 @@ def _words(family: dict) -> Iterator[str]:
         for field in action["schema"].get("properties", {}).values():
             yield from (field[key] for key in ("title", "description", "x-unit") if field.get(key))
         yield from (message for *_, message in action.get("rules", ()))
+        yield from (preset["title"] for preset in action["presets"])
     yield from (message for _, message in family.get("accepts", ()))
-
-
-def paragraphs(doc: str) -> list[str]:
-    """A docstring's paragraphs, each on one line."""
-    return [" ".join(part.split()) for part in doc.split("\n\n") if part.strip()]
 
 
 def services() -> Catalog:

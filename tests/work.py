@@ -20,8 +20,9 @@ from shared.db import Database, clock
 from shared.ids import new_id
 from shared.job_records import NewJob
 from shared.models import Dataset, Job, JobEvent, JobLog, Model, User, Worker
-from shared.storage import LocalStorage
-from tests.servers import die_with_parent, wait_until
+from shared.storage import Storage
+from shared.storages import open_storage
+from tests.servers import PATIENCE, die_with_parent, wait_until
 
 FAMILIES = Path(__file__).parent / "families"
 ROOT = FAMILIES.parent.parent
@@ -38,14 +39,15 @@ def add_user(db: Database, name: str = "") -> str:
     return user.id
 
 
-def add_dataset(db: Database, storage: LocalStorage, user_id: str, texts=TEXTS) -> str:
+def add_dataset(db: Database, storage: Storage, user_id: str, texts=TEXTS) -> str:
     """A small text dataset, packed and ready."""
     dataset_id, offset, lines = new_id(), 0, []
     for n, text in enumerate(texts):
         data = text.encode()
         facts = {"n": n, "name": f"{n}.txt", "sha256": hashlib.sha256(data).hexdigest()}
         facts |= {"media_type": "text/plain", "offset": offset, "bytes": len(data)}
-        lines.append(json.dumps(facts | {"label": None, "caption": None}))
+        facts |= {"characters": len(text), "label": None, "caption": None}
+        lines.append(json.dumps(facts))
         offset += len(data)
     manifest = "".join(line + "\n" for line in lines).encode()
     sha256, _ = storage.put_bytes(f"datasets/{dataset_id}/manifest.jsonl", manifest)
@@ -70,7 +72,7 @@ def add_dataset(db: Database, storage: LocalStorage, user_id: str, texts=TEXTS) 
     return dataset_id
 
 
-def add_model(db: Database, storage: LocalStorage, user_id: str, family="sleep_steps") -> str:
+def add_model(db: Database, storage: Storage, user_id: str, family="sleep_steps") -> str:
     """A model of a test family, as a training would have made it."""
     model_id = new_id()
     data = json.dumps({"value": 1.5, "seen": [], "steps": 0}).encode()
@@ -100,7 +102,7 @@ class Work:
 
     def __init__(self, settings: Settings, db: Database) -> None:
         self.settings, self.db = settings, db
-        self.storage = LocalStorage(settings.storage)
+        self.storage = open_storage(settings)
         self.user_id = add_user(db)
         self.dataset_id = add_dataset(db, self.storage, self.user_id)
         self.models: dict[str, str] = {}
@@ -133,7 +135,7 @@ class Work:
         with self.db.reading() as session:
             return session.get(Job, job_id)
 
-    def wait(self, job_id: str, *states: str, seconds: float = 30) -> Job:
+    def wait(self, job_id: str, *states: str, seconds: float = PATIENCE) -> Job:
         """The job in one of these states (any final one when none is named)."""
         wanted = states or FINAL
         found = {}
@@ -155,11 +157,11 @@ class Work:
             rows = select(JobLog.text).where(JobLog.job_id == job_id).order_by(JobLog.n)
             return "".join(session.scalars(rows))
 
-    def wait_step(self, job_id: str, step: int, seconds: float = 30) -> Job:
+    def wait_step(self, job_id: str, step: int, seconds: float = PATIENCE) -> Job:
         wait_until(lambda: self.job(job_id).progress_step >= step, seconds, f"step {step}")
         return self.job(job_id)
 
-    def wait_checkpoint(self, job_id: str, step: int = 1, seconds: float = 30) -> Job:
+    def wait_checkpoint(self, job_id: str, step: int = 1, seconds: float = PATIENCE) -> Job:
         wait_until(lambda: self.job(job_id).checkpoint_step >= step, seconds, "checkpoint")
         return self.job(job_id)
 
@@ -206,10 +208,15 @@ class Work:
 
 
 class WorkerProcess:
-    """`python -m worker` in a process group of its own."""
+    """`python -m worker` in a process group of its own; `root` is where its code lies."""
 
     def __init__(
-        self, settings: Settings, name: str = "device-0", kind: str = "device", failpoint: str = ""
+        self,
+        settings: Settings,
+        name: str = "device-0",
+        kind: str = "device",
+        failpoint: str = "",
+        root: Path = ROOT,
     ) -> None:
         self.settings = settings
         environment = child_environment(settings, OMP_NUM_THREADS="1")
@@ -219,7 +226,7 @@ class WorkerProcess:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", kind, "--name", name],
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdout=out,
                 stderr=out,
@@ -278,7 +285,7 @@ class WorkerProcess:
             self.process.wait()
         self.assert_nothing_left()
 
-    def assert_nothing_left(self, seconds: float = 10) -> None:
+    def assert_nothing_left(self, seconds: float = 60) -> None:
         wait_until(lambda: not any(map(is_alive, self.seen)), seconds, f"{self.seen} to end")
 
 

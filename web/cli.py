@@ -9,13 +9,14 @@ import click
 
 from shared.config import Settings, read_settings
 from shared.log import set_up_logging
-from web import cli_server
-from web.cli_datasets import artifact, dataset
-from web.cli_frame import EXIT_CODES, Commands, as_json, echo_card, echo_json, examples
+from web import cli_account, cli_backup, cli_chaos, cli_options, cli_server
+from web.cli_datasets import dataset, upload
+from web.cli_frame import EXIT_CODES, Commands, command, examples
 from web.cli_jobs import job
 from web.cli_models import family, model
-from web.cli_people import user
-from web.cli_users import data_option
+from web.cli_output import Object, echo_card, echo_field
+from web.cli_results import artifact
+from web.cli_users import user
 
 MASK = "********"
 
@@ -37,7 +38,7 @@ def main(url: str, token: str | None) -> None:
 @main.command(epilog=examples("atelier up", "atelier up --port 8080 --data /srv/atelier"))
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
-@data_option
+@cli_options.data
 @click.option("--workers", type=int, help="Device workers.  [default: one for each device]")
 def up(host: str | None, port: int | None, data: Path | None, workers: int | None) -> None:
     """Start everything and stay in the foreground.
@@ -59,41 +60,47 @@ def db() -> None:
     """The database of this installation."""
 
 
-@db.command("upgrade", epilog=examples("atelier db upgrade --data /srv/atelier"))
-@data_option
-def db_upgrade(data: Path | None) -> None:
+@command(
+    db,
+    "upgrade",
+    "atelier db upgrade --data /srv/atelier",
+    show=lambda found: click.echo(f"up to date: {found['database']}"),
+)
+@cli_options.data
+def db_upgrade(data: Path | None) -> Object:
     """Bring an empty or older database up to date."""
     from web.data_folder import prepare
 
     settings = read_settings(data=data)
     prepare(settings)
-    click.echo(f"up to date: {_without_password(settings.database)}")
+    return {"database": _without_password(settings.database)}
 
 
-@db.command("status", epilog=examples("atelier db status"))
-@data_option
-def db_status(data: Path | None) -> None:
+@command(db, "status", "atelier db status", show=echo_field("status"))
+@cli_options.data
+def db_status(data: Path | None) -> Object:
     """Print empty, older, current or newer."""
     import migrations
 
-    click.echo(migrations.status(read_settings(data=data).database))
+    return {"status": migrations.status(read_settings(data=data).database)}
 
 
-@main.command(epilog=examples("atelier config", "atelier config --json"))
-@data_option
-@as_json
-def config(data: Path | None, as_json: bool) -> None:
+@command(
+    main,
+    "config",
+    "atelier config",
+    "atelier config --json",
+    show=lambda found: echo_card({f"ATELIER_{name.upper()}": found[name] for name in found}),
+)
+@cli_options.data
+def config(data: Path | None) -> Object:
     """Show the settings in effect, without their secrets."""
-    shown = _shown(read_settings(data=data))
-    if as_json:
-        echo_json(shown)
-    else:
-        echo_card({f"ATELIER_{name.upper()}": value for name, value in shown.items()})
+    return _shown(read_settings(data=data))
 
 
 def _shown(settings: Settings) -> dict[str, object]:
     shown: dict[str, object] = settings.model_dump(mode="json")
-    for name in ("secret_key", "metrics_token"):
+    for name in ("secret_key", "metrics_token", "s3_secret_key"):
         shown[name] = MASK if shown[name] else ""
     for name in ("database_url", "redis_url"):
         shown[name] = _without_password(str(shown[name]))
@@ -108,9 +115,10 @@ def _without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{place}"))
 
 
-for group in (user, dataset, job, artifact, model, family):
+for group in (user, dataset, upload, job, artifact, model, family):
     main.add_command(group)
-cli_server.add_to(main)
+for part in (cli_account, cli_server, cli_backup, cli_chaos):
+    part.add_to(main)
 
 
 if __name__ == "__main__":

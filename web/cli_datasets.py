@@ -1,26 +1,25 @@
-"""`atelier dataset` and `atelier artifact`: bytes in, bytes out."""
+"""`atelier dataset` and `atelier upload`: data in, and what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from atelier_client import Artifact, Client, Dataset
-from atelier_client.progress import ProgressLine
+from atelier_client import Client, Dataset, Upload
+from web import cli_options
 from web.cli_frame import (
     REFUSED,
+    TRANSFER_PATIENCE,
     Commands,
-    Object,
+    Ended,
     api_command,
-    as_json,
-    client,
-    examples,
-    force,
-    id_argument,
-    quiet,
+    progress,
 )
-from web.cli_output import echo_card, echo_field, echo_json, echo_nothing, plain, table
+from web.cli_nouns import add_delete, add_rename, add_share, add_show
+from web.cli_output import Object, echo_card, echo_field, echo_table, plain, table
 
 
 @click.group(cls=Commands)
@@ -28,79 +27,112 @@ def dataset() -> None:
     """Data to train on."""
 
 
-@dataset.command(
+@api_command(
+    dataset,
     "add",
-    epilog=examples(
-        "atelier dataset add texts/ --name Letters",
-        "atelier dataset add flowers.zip --kind images --no-wait",
-        "atelier dataset add --sample digits",
-    ),
+    "atelier dataset add texts/ --name Letters",
+    "atelier dataset add flowers.zip --kind images --no-wait",
+    "atelier dataset add pictures/ --table captions.csv --accept-partial",
+    "atelier dataset add letters.zip --continue ID",
+    "atelier dataset add --sample digits",
+    show=echo_field("id"),
+    patience=TRANSFER_PATIENCE,
 )
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="Name of the dataset.  [default: of the first path or the sample]")
 @click.option("--sample", help="A built-in sample instead of files: digits, python-docs.")
 @click.option("--kind", type=click.Choice(["text", "images"]), help="[default: by content]")
-@click.option("--wait/--no-wait", default=True, help="Wait until it is checked.  [default: wait]")
-@quiet
-@as_json
-@click.pass_context
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV or JSON lines that give pictures their labels and captions: file_name, label, caption.",
+)
+@click.option("--accept-partial", is_flag=True, help="Leave bad files out instead of refusing all.")
+@click.option(
+    "--resumable/--at-once",
+    default=None,
+    help="Send it piece by piece, so that a broken connection costs little.  [default: when it is big]",
+)
+@cli_options.id_option(
+    "--continue", "upload", "Go on with an upload that was broken off.", many=True
+)
+@click.option("--wait/--no-wait", "checked", default=True, help="Wait until it is checked.")
+@cli_options.quiet
 def add(
-    ctx: click.Context,
+    api: Client,
+    /,
     paths: tuple[Path, ...],
-    name: str | None,
     sample: str | None,
-    kind: str | None,
-    wait: bool,
+    tables: tuple[Path, ...],
+    checked: bool,
     quiet: bool,
-    as_json: bool,
-) -> None:
-    """Upload files or folders (names of subfolders become labels) and print the dataset's id."""
+    **how: Any,
+) -> Ended:
+    """Upload files or folders (names of subfolders become labels) and print the dataset's id.
+
+    Goes on by itself after a broken connection or a restart of the server. A command that was broken off leaves
+    what has come for a day: `atelier upload list`, and the same command with --continue ID.
+    """
     if bool(paths) == bool(sample):
         raise click.UsageError("Give either PATHS or --sample.")
-    api = client(ctx)
-    line = ProgressLine("uploading", quiet=quiet)
-    made = api.datasets.add(paths, sample=sample, name=name, kind=kind, on_progress=line.sent)
-    if paths:
-        line.end()
-    if wait:
-        line = ProgressLine(f"checking {plain(made['name'])}", quiet=quiet)
-        made = api.datasets.wait(made["id"], on_progress=line.dataset)
-        line.end()
-    if as_json:
-        echo_json(made)
+    if sample:
+        made = api.datasets.add(sample=sample, name=how["name"])
     else:
-        click.echo(made["id"])
-    if made["state"] == "refused":
-        _tell_problems(made)
-        ctx.exit(REFUSED)
+        with progress("uploading", quiet) as line:
+            made = api.datasets.add([*paths, *tables], on_progress=line.sent, **how)
+    return _checked(api, made, quiet) if checked else Ended(made)
+
+
+@api_command(
+    dataset,
+    "accept",
+    "atelier dataset accept ID",
+    show=echo_field("id"),
+)
+@cli_options.id_argument("dataset")
+@click.option("--wait/--no-wait", "checked", default=True, help="Wait until it is checked.")
+@cli_options.quiet
+def accept(api: Client, dataset_id: str, checked: bool, quiet: bool) -> Ended:
+    """Check a refused dataset again, without its bad files."""
+    made = api.datasets.accept(dataset_id)
+    return _checked(api, made, quiet) if checked else Ended(made)
+
+
+def _checked(api: Client, made: Dataset, quiet: bool) -> Ended:
+    with progress(f"checking {made['name']}", quiet) as line:
+        made = api.datasets.wait(made["id"], on_progress=line.dataset)
+    if made["state"] != "refused":
+        return Ended(made)
+    click.echo(f"atelier: the dataset was refused: {plain(made['name'])}", err=True)
+    for problem in made["problems"]:
+        words = f"  {plain(problem.get('name', ''))}: {plain(problem.get('message', ''))}"
+        click.echo(words, err=True)
+    if made["can_accept"]:
+        click.echo(f"  without these: atelier dataset accept {made['id']}", err=True)
+    return Ended(made, REFUSED)
 
 
 @api_command(
     dataset,
     "list",
     "atelier dataset list",
-    show=table("id", "name", "kind", "state", "items", "bytes", "created_at"),
+    show=table("id", "name", "kind", "state", "items", "bytes", "visibility", "created_at"),
 )
 def list_datasets(api: Client) -> list[Dataset]:
     """List the datasets that you may use, newest first."""
     return api.datasets.list()
 
 
-@api_command(dataset, "show", "atelier dataset show ID", show=echo_card)
-@id_argument("dataset")
-def show_dataset(api: Client, dataset_id: str) -> Dataset:
-    """Show one dataset."""
-    return api.datasets.get(dataset_id)
-
-
 @api_command(
     dataset,
     "items",
     "atelier dataset items ID --limit 20",
-    show=table("n", "name", "label", "media_type", "bytes"),
+    show=table("n", "name", "label", "caption", "media_type", "bytes"),
 )
-@id_argument("dataset")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@cli_options.id_argument("dataset")
+@cli_options.limit
 def dataset_items(api: Client, dataset_id: str, limit: int) -> list[Object]:
     """List what a dataset holds."""
     return api.datasets.items(dataset_id, limit=limit)
@@ -108,84 +140,91 @@ def dataset_items(api: Client, dataset_id: str, limit: int) -> list[Object]:
 
 @api_command(
     dataset,
-    "share",
-    "atelier dataset share ID",
-    "atelier dataset share ID --off",
-    show=echo_field("visibility"),
-)
-@id_argument("dataset")
-@click.option("--off", is_flag=True, help="Share it no more.")
-def share_dataset(api: Client, dataset_id: str, off: bool) -> Dataset:
-    """Let everybody on this server train on a dataset."""
-    return api.datasets.share(dataset_id, not off)
-
-
-@api_command(dataset, "delete", "atelier dataset delete ID", show=echo_nothing)
-@id_argument("dataset")
-@force
-def delete_dataset(api: Client, dataset_id: str, force: bool) -> Object:
-    """Delete a dataset."""
-    api.datasets.delete(dataset_id, force=force)
-    return {"id": dataset_id, "deleted": True}
-
-
-@click.group(cls=Commands)
-def artifact() -> None:
-    """Files that jobs made."""
-
-
-@api_command(
-    artifact,
-    "get",
-    "atelier artifact get ID",
-    "atelier artifact get ID -o picture.png",
+    "item",
+    "atelier dataset item ID 0 -o first.png",
     show=echo_field("path"),
-    patience=60.0,
 )
-@id_argument("artifact")
+@cli_options.id_argument("dataset")
+@click.argument("n", type=click.IntRange(0))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="File, or folder to put it in under its own name.  [default: this folder]",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to put it in.",
 )
-@quiet
-def get_artifact(api: Client, artifact_id: str, output: Path, quiet: bool) -> Object:
-    """Download a file, continue where an earlier try stopped, check its SHA-256; print its path."""
-    found = api.artifacts.get(artifact_id)
-    line = ProgressLine(f"downloading {artifact_id}", quiet=quiet)
-    path = found.save(output, line.sent)
-    line.end()
-    return found | {"path": str(path)}
+def item(api: Client, dataset_id: str, n: int, output: Path) -> Object:
+    """Download one item of a dataset: a picture as PNG, a text as UTF-8; print its path."""
+    output.write_bytes(api.datasets.item(dataset_id, n))
+    return {"dataset_id": dataset_id, "n": n, "path": str(output)}
 
 
 @api_command(
-    artifact,
-    "list",
-    "atelier artifact list JOB",
-    show=table("id", "index", "name", "media_type", "bytes", "seed"),
+    dataset,
+    "preview",
+    "atelier dataset preview ID",
+    "atelier dataset preview ID --json | jq .labels",
+    show=lambda found: _echo_preview(found),
 )
-@id_argument("job")
-def list_artifacts(api: Client, job_id: str) -> list[Artifact]:
-    """List what a job made."""
-    return api.jobs.artifacts(job_id)
+@cli_options.id_argument("dataset")
+def preview(api: Client, dataset_id: str) -> Object:
+    """Show what to know of a dataset before it is used: counts, labels, sizes, copies."""
+    return api.datasets.preview(dataset_id)
 
 
-@api_command(artifact, "delete", "atelier artifact delete ID", show=echo_nothing)
-@id_argument("artifact")
-def delete_artifact(api: Client, artifact_id: str) -> Object:
-    """Delete a file."""
-    api.artifacts.delete(artifact_id)
-    return {"id": artifact_id, "deleted": True}
+@api_command(
+    dataset,
+    "download",
+    "atelier dataset download ID -o flowers.zip",
+    show=echo_field("path"),
+    patience=TRANSFER_PATIENCE,
+)
+@cli_options.id_argument("dataset")
+@cli_options.output
+@cli_options.quiet
+def download(api: Client, dataset_id: str, output: Path, quiet: bool) -> Object:
+    """Download the items as a zip, with manifest.jsonl; print its path."""
+    with progress(f"downloading {dataset_id}", quiet) as line:
+        path = api.datasets.download(dataset_id, output, line.sent)
+    return {"id": dataset_id, "path": str(path)}
 
 
-def _tell_problems(made: Object) -> None:
-    """The reason for each file, however the server groups them."""
-    problems = made.get("problems") or {}
-    files = problems.get("files", []) if isinstance(problems, dict) else problems
-    click.echo(f"atelier: the dataset was refused: {plain(made['name'])}", err=True)
-    for problem in files:
-        click.echo(
-            f"  {plain(problem.get('name', ''))}: {plain(problem.get('message', ''))}", err=True
-        )
+add_show(dataset, "dataset", "Show one dataset.")
+add_rename(dataset, "dataset", "Give a dataset another name.")
+add_share(dataset, "dataset", "Let everybody on this server train on a dataset.")
+add_delete(dataset, "dataset", "Delete a dataset.", forced=True)
+
+
+@click.group(cls=Commands)
+def upload() -> None:
+    """Files that came piece by piece and are not used yet; they count as stored."""
+
+
+@api_command(
+    upload,
+    "list",
+    "atelier upload list",
+    show=table("id", "name", "offset", "length", "created_at", "expires_at"),
+)
+def list_uploads(api: Client) -> list[Upload]:
+    """List unfinished and unused uploads."""
+    return api.uploads.list()
+
+
+add_show(upload, "upload", "Show where an upload stands.")
+add_delete(upload, "upload", "Delete an upload; it goes by itself after a day.")
+
+
+def _echo_preview(found: Object) -> None:
+    card = {name: found[name] for name in ("kind", "items", "classes", "unlabelled", "captions")}
+    echo_card({**card, **found["sizes"], **found["changes"], "duplicates": found["duplicates"]})
+    for warning in found["warnings"]:
+        click.echo(f"warning  {plain(str(warning))}")
+    _echo_labels(found["labels"])
+
+
+def _echo_labels(labels: Iterable[Object]) -> None:
+    rows = list(labels)
+    if rows:
+        click.echo()
+        echo_table(rows, tuple(rows[0]))

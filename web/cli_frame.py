@@ -1,44 +1,25 @@
-"""What all commands share: exit codes, errors in words, the client, completed ids, and how a command is declared."""
+"""What all commands share: exit codes, errors in words, the client, progress, and how a command is declared."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from atelier_client import ApiError, Client, ClientError, Unreachable
+from atelier_client.progress import ProgressLine
 from shared.errors import AppError, BadSettings
-from web.cli_output import Object, echo_card, echo_json, echo_table, plain
+from web import cli_options
+from web.cli_output import echo_json, plain
 
-__all__ = [
-    "AFTER_STATE",
-    "PATIENCE",
-    "REFUSED",
-    "Commands",
-    "Ended",
-    "Object",
-    "api_command",
-    "as_json",
-    "client",
-    "echo_card",
-    "echo_json",
-    "echo_table",
-    "examples",
-    "force",
-    "id_argument",
-    "id_option",
-    "quiet",
-]
-
-# A script wants to know soon that nobody is there; watching a job is more patient.
+# A script wants to know soon that nobody is there; a download is more patient, and a watch outlives a restart.
 PATIENCE = 5.0
-# Whoever presses Tab waits.
-COMPLETION_SECONDS = 2.0
-MOST_COMPLETIONS = 50
+TRANSFER_PATIENCE = 60.0
+WATCH_PATIENCE = 600.0
 
 JOB_FAILED = 1
 USAGE = 2
@@ -58,10 +39,6 @@ Exit codes:
 AFTER_STATE = {"succeeded": 0, "failed": JOB_FAILED, "cancelled": JOB_CANCELLED}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's objects.")
-quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
-force = click.option("--force", is_flag=True, help="Also when others depend on it.")
 
 
 class Commands(click.Group):
@@ -120,15 +97,37 @@ def _code(error: Exception) -> int:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command shows, and how it ends."""
+    """What a command shows, and how it ends. `said`: people have seen it already."""
 
     value: Any
     exit_code: int = 0
+    said: bool = False
 
 
 def examples(*lines: str) -> str:
     """The end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def command(
+    group: click.Group, name: str, *shown_examples: str, show: Callable[[Any], None]
+) -> Callable[[Command], click.Command]:
+    """A command with --json: the function returns an object, which `show` prints for people."""
+
+    def declare(function: Command) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, **options: Any) -> None:
+            ended = function(**options)
+            ended = ended if isinstance(ended, Ended) else Ended(ended)
+            if as_json:
+                echo_json(ended.value)
+            elif not ended.said:
+                show(ended.value)
+            click.get_current_context().exit(ended.exit_code)
+
+        return group.command(name, epilog=examples(*shown_examples))(cli_options.as_json(run))
+
+    return declare
 
 
 def api_command(
@@ -138,26 +137,23 @@ def api_command(
     show: Callable[[Any], None],
     patience: float | None = None,
 ) -> Callable[[Command], click.Command]:
-    """A command over HTTP: the function gets the client and returns an object of the API, which `show` prints
-    for people and --json as it is."""
+    """A command over HTTP: the function gets the client and returns an object of the API."""
 
     def declare(function: Command) -> click.Command:
         @functools.wraps(function)
-        def run(as_json: bool, **options: Any) -> None:
-            ctx = click.get_current_context()
-            ended = function(client(ctx) if patience is None else client(ctx, patience), **options)
-            ended = ended if isinstance(ended, Ended) else Ended(ended)
-            (echo_json if as_json else show)(ended.value)
-            ctx.exit(ended.exit_code)
+        def run(**options: Any) -> Any:
+            short = PATIENCE if patience is None else patience
+            api = client(WATCH_PATIENCE if options.get("wait") else short)
+            return function(api, **options)
 
-        command = group.command(name, epilog=examples(*shown_examples))
-        return command(as_json(run))
+        return command(group, name, *shown_examples, show=show)(run)
 
     return declare
 
 
-def client(ctx: click.Context, patience: float = PATIENCE) -> Client:
+def client(patience: float) -> Client:
     """The client for ATELIER_URL and ATELIER_TOKEN; closed when the command ends."""
+    ctx = click.get_current_context()
     found = ctx.find_root().params
     if not found.get("token"):
         raise click.UsageError("Set ATELIER_TOKEN to your API token (`atelier user create NAME`).")
@@ -166,35 +162,11 @@ def client(ctx: click.Context, patience: float = PATIENCE) -> Client:
     return made
 
 
-# ---- ids that complete -----------------------------------------------------------------------------------
-
-
-def id_argument(noun: str) -> Callable[[Command], Command]:
-    """The argument JOB_ID of a job, and so on; Tab offers those that the server knows."""
-    return click.argument(f"{noun}_id", shell_complete=_completion(noun))
-
-
-def id_option(flag: str, noun: str, help: str) -> Callable[[Command], Command]:
-    name = f"{noun}_id"
-    return click.option(flag, name, metavar="ID", help=help, shell_complete=_completion(noun))
-
-
-def _completion(noun: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = ctx.find_root().params
-        if noun not in ("job", "model", "dataset") or not found.get("token"):
-            return []
-        try:
-            with Client(
-                found["url"], found["token"], patience=0, timeout=COMPLETION_SECONDS
-            ) as api:
-                rows = api.first(f"/{noun}s", MOST_COMPLETIONS)
-        except ClientError:
-            return []
-        return [
-            CompletionItem(row["id"], help=plain(f"{row.get('name') or ''} {row.get('state', '')}"))
-            for row in rows
-            if row["id"].startswith(incomplete)
-        ]
-
-    return complete
+@contextmanager
+def progress(label: str, quiet: bool) -> Iterator[ProgressLine]:
+    """A line on stderr that is ended whatever happens."""
+    line = ProgressLine(plain(label), quiet=quiet)
+    try:
+        yield line
+    finally:
+        line.end()

@@ -6,19 +6,11 @@ from pathlib import Path
 
 import click
 
-from atelier_client import Client, Model
-from atelier_client.progress import ProgressLine
-from web.cli_frame import (
-    REFUSED,
-    Commands,
-    Ended,
-    Object,
-    api_command,
-    force,
-    id_argument,
-    quiet,
-)
-from web.cli_output import echo_card, echo_field, echo_nothing, echo_table, table
+from atelier_client import Client, Family, Model
+from web import cli_options
+from web.cli_frame import TRANSFER_PATIENCE, Commands, api_command, progress
+from web.cli_nouns import add_delete, add_rename, add_share, add_show
+from web.cli_output import Object, echo_card, echo_field, echo_table, table
 
 BOUNDS = (
     ("minimum", ">="),
@@ -44,66 +36,21 @@ def list_models(api: Client) -> list[Model]:
     return api.models.list()
 
 
-@api_command(model, "show", "atelier model show ID", show=lambda found: _echo_model(found))
-@id_argument("model")
-def show_model(api: Client, model_id: str) -> Model:
-    """Show a model's card and the parameters that it generates with."""
-    return api.models.get(model_id)
-
-
-@api_command(model, "rename", 'atelier model rename ID "Letters, 2nd try"', show=echo_field("name"))
-@id_argument("model")
-@click.argument("name")
-def rename_model(api: Client, model_id: str, name: str) -> Model:
-    """Give a model another name."""
-    return api.models.change(model_id, name=name)
-
-
-@api_command(
-    model,
-    "share",
-    "atelier model share ID",
-    "atelier model share ID --off",
-    show=echo_field("visibility"),
-)
-@id_argument("model")
-@click.option("--off", is_flag=True, help="Share it no more.")
-def share_model(api: Client, model_id: str, off: bool) -> Model:
-    """Let everybody on this server generate with a model."""
-    return api.models.share(model_id, not off)
-
-
 @api_command(
     model,
     "download",
     "atelier model download ID -o letters.zip",
     show=echo_field("path"),
-    patience=60.0,
+    patience=TRANSFER_PATIENCE,
 )
-@id_argument("model")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="File, or folder to put it in.  [default: this folder]",
-)
-@quiet
+@cli_options.id_argument("model")
+@cli_options.output
+@cli_options.quiet
 def download_model(api: Client, model_id: str, output: Path, quiet: bool) -> Object:
     """Download a model as a zip that its own library loads when unpacked; print its path."""
-    line = ProgressLine(f"downloading {model_id}", quiet=quiet)
-    path = api.models.download(model_id, output, line.sent)
-    line.end()
+    with progress(f"downloading {model_id}", quiet) as line:
+        path = api.models.download(model_id, output, line.sent)
     return {"id": model_id, "path": str(path)}
-
-
-@api_command(model, "delete", "atelier model delete ID", show=echo_nothing)
-@id_argument("model")
-@force
-def delete_model(api: Client, model_id: str, force: bool) -> Object:
-    """Delete a model."""
-    api.models.delete(model_id, force=force)
-    return {"id": model_id, "deleted": True}
 
 
 @click.group(cls=Commands)
@@ -117,32 +64,27 @@ def family() -> None:
     "atelier family list",
     show=table("name", "title", "modality", "dataset_kind", "online"),
 )
-def list_families(api: Client) -> list[Object]:
+def list_families(api: Client) -> list[Family]:
     """List the model families."""
-    return list(api.families.list())
+    return api.families.list()
 
 
 @api_command(family, "show", "atelier family show vae", show=lambda found: _echo_family(found))
 @click.argument("name")
-def show_family(api: Client, name: str) -> Ended:
+def show_family(api: Client, name: str) -> Family:
     """Show a family's parameters, their defaults and bounds."""
-    found = api.families.get(name)
-    if found is None:
-        click.echo(f"atelier: there is no family {name}", err=True)
-    return Ended(found, 0 if found else REFUSED)
+    return api.families.get(name)
 
 
 def _echo_model(found: Object) -> None:
-    schema = found.pop("generate_schema", None)
-    echo_card(found)
+    schema = found["generate_schema"]
+    echo_card({name: value for name, value in found.items() if name != "generate_schema"})
     if schema:
         click.echo("\ngenerate")
         _echo_parameters(schema)
 
 
-def _echo_family(found: Object | None) -> None:
-    if found is None:
-        return  # said on stderr
+def _echo_family(found: Object) -> None:
     click.echo(f"{found['title']}: {found['summary']}")
     for action, facts in found["actions"].items():
         click.echo(f"\n{action}")
@@ -169,3 +111,11 @@ def _allowed(rule: Object) -> str:
     facts = branch | rule
     bounds = " ".join(f"{sign} {facts[key]}" for key, sign in BOUNDS if key in facts)
     return f"{facts.get('type', '')} {bounds}".strip()
+
+
+add_show(
+    model, "model", "Show a model's card and the parameters that it generates with.", _echo_model
+)
+add_rename(model, "model", "Give a model another name.")
+add_share(model, "model", "Let everybody on this server generate with a model.")
+add_delete(model, "model", "Delete a model.", forced=True)

@@ -1,4 +1,4 @@
-"""What a server does and holds: `atelier queue`, `atelier storage`; and `atelier completion` for the shell."""
+"""What a server does and holds: `atelier queue`, `storage`, `audit`; and `atelier completion` for the shell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from atelier_client import Client
-from web.cli_frame import Object, api_command, examples
-from web.cli_output import echo_table, in_bytes
+from web import cli_options
+from web.cli_frame import api_command, examples
+from web.cli_output import Object, echo_table, in_bytes
 
 
 def add_to(main: click.Group) -> None:
@@ -26,10 +27,26 @@ def add_to(main: click.Group) -> None:
             api.sweep()
         return api.storage()
 
+    @api_command(
+        main,
+        "audit",
+        "atelier audit --limit 20",
+        "atelier audit --action token_made --json",
+        show=lambda found: echo_table(map(_entry, found), AUDIT),
+    )
+    @click.option("--action", help="Only of this kind.")
+    @click.option("--actor", "actor_id", metavar="ID", help="Only what this user did.")
+    @click.option("--subject", "subject_id", metavar="ID", help="Only what was done to this.")
+    @cli_options.limit
+    def audit(api: Client, limit: int, **filters: str | None) -> list[Object]:
+        """For administrators: who did what to whom, newest first."""
+        return api.audit(limit=limit, **filters)
+
     @main.command(
         "completion",
         epilog=examples(
             'eval "$(atelier completion bash)"',
+            'eval "$(atelier completion zsh)"',
             "atelier completion fish > ~/.config/fish/completions/atelier.fish",
         ),
     )
@@ -39,6 +56,17 @@ def add_to(main: click.Group) -> None:
         found = get_completion_class(shell)
         assert found is not None
         click.echo(found(main, {}, "atelier", "_ATELIER_COMPLETE").source())
+
+
+AUDIT = ("at", "actor", "action", "subject", "address", "facts")
+
+
+def _entry(found: Object) -> Object:
+    subject = found["subject"]
+    return found | {
+        "actor": (found["actor"] or {}).get("name"),
+        "subject": f"{subject['type']} {subject['name'] or subject['id']}" if subject else None,
+    }
 
 
 def _echo_queue(found: Object) -> None:

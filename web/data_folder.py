@@ -32,12 +32,14 @@ LOCAL_FUSE = {"fuse.fuse-overlayfs", "fuseblk"}
 
 
 def prepare(settings: Settings) -> None:
-    """Makes the folder and brings the database to this version; raises when that must not be done."""
+    """Makes the folder, tries the storage, brings the database to this version; raises when that must not be done."""
     # here, because `atelier up` starts web's process before it spends a second on these
     import migrations
     from shared.db import Database
+    from shared.storages import SHORT_PATIENCE, open_storage
 
     make(settings.data)
+    open_storage(settings, SHORT_PATIENCE).check()
     if settings.database.startswith("sqlite"):
         refuse_network_file_system(settings.data)
     standing = migrations.status(settings.database)

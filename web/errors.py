@@ -13,8 +13,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from shared.errors import AppError, BadRange, NotFound, NotSignedIn, TooLarge, Unavailable
+from shared.db import is_disk_full
+from shared.errors import (
+    AppError,
+    BadRange,
+    NotFound,
+    NotSignedIn,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+)
 from shared.log import request_id
+from shared.storage import is_full
 
 PROBLEM_JSON = "application/problem+json"
 # What a raised error may add to its answer beside the members that all have.
@@ -26,6 +36,7 @@ log = logging.getLogger(__name__)
 def init_app(app: Flask) -> None:
     app.register_error_handler(AppError, answer)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OSError, _disk_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(PoolTimeout, _database_error)
     app.register_error_handler(Exception, _unknown_error)
@@ -80,7 +91,8 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error
     if isinstance(error, InternalServerError) and error.original_exception:
-        return _database_error(error.original_exception)
+        original = error.original_exception
+        return _disk_error(original) if isinstance(original, OSError) else _database_error(original)
     known = {404: NotFound, 413: TooLarge, 416: BadRange}.get(error.code)
     raised: AppError = known() if known else _named(error)
     # what werkzeug itself adds, like Allow and Retry-After
@@ -98,11 +110,22 @@ def _named(error: HTTPException) -> AppError:
     return raised
 
 
+def _disk_error(error: OSError) -> ResponseReturnValue:
+    """507 if the disk is full, wherever that was noticed: also while a body is still being received."""
+    if not is_full(error):
+        return _unknown_error(error)
+    log.error("the disk is full")
+    return answer(StorageFull())
+
+
 def _database_error(error: BaseException) -> ResponseReturnValue:
     """503 if the database is away, restarting, or another writer held SQLite's lock for too long."""
     away = isinstance(error, (OperationalError, PoolTimeout)) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
+    if isinstance(error, DBAPIError) and is_disk_full(error):
+        log.error("the database's disk is full")
+        return answer(StorageFull())
     if not away:
         return _unknown_error(error)
     log.warning("database unavailable: %s", type(error).__name__)

@@ -137,8 +137,7 @@ def _jobs(figures: Figures) -> Iterable[Metric]:
 
 
 def _spread(name: str, what: str, found: dict[str, Spread]) -> Metric:
-    text = f"{what}, of the jobs that ended in the last hour (a window, not a counter)."
-    family = HistogramMetricFamily(name, text, labels=("kind",))
+    family = HistogramMetricFamily(name, f"{what}, of ended jobs.", labels=("kind",))
     for kind, spread in sorted(found.items()):
         family.add_metric((kind,), spread.buckets(), spread.total)
     return family

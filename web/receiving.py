@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -46,13 +48,18 @@ class Part:
 
     def write(self, data: bytes) -> int:
         """Raises QuotaExceeded as soon as more has come than its sender may store."""
-        if self._allowance is not None:
-            try:
+        with self._whole_or_gone():
+            if self._allowance is not None:
                 self._allowance.take(len(data))
-            except QuotaExceeded:
-                self.close()
-                raise
-        return self._opened().write(data)
+            return self._opened().write(data)
+
+    @contextmanager
+    def _whole_or_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except (QuotaExceeded, OSError):
+            self.close()
+            raise
 
     def read(self, size: int = -1) -> bytes:
         return self._opened().read(size)
@@ -60,7 +67,8 @@ class Part:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """To the start: the part has been received, or will be read again; until then it is closed."""
         if offset == 0 and whence == os.SEEK_SET:
-            self._shut()
+            with self._whole_or_gone():
+                self._shut()
             return 0
         return self._opened().seek(offset, whence)
 
@@ -68,14 +76,16 @@ class Part:
         return self._opened().tell()
 
     def close(self) -> None:
-        self._shut()
+        with suppress(OSError):  # what is going need not be written
+            self._shut()
         self._remove()
 
     def move_to(self, path: Path) -> int:
         """Gives the file away, on the same disk; returns its size."""
-        self._opened()
-        self._shut(sync=True)
-        self._path.replace(path)
+        with self._whole_or_gone():
+            self._opened()
+            self._shut(sync=True)
+            self._path.replace(path)
         self._remove.detach()
         return path.stat().st_size
 
@@ -85,12 +95,13 @@ class Part:
         return self._file
 
     def _shut(self, sync: bool = False) -> None:
-        if self._file is not None:
-            self._file.flush()
+        file, self._file = self._file, None
+        if file is None:
+            return
+        with file:  # closed whatever comes
+            file.flush()
             if sync:
-                os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+                os.fsync(file.fileno())
 
 
 class ReceivingRequest(Request):

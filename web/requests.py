@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,6 +64,7 @@ def _not_blank(text: str) -> str:
 NO_NUL = r"^[^\x00]*$"
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 NOT_BLANK = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\x85\s][^\x00-\x1f\x7f]*$"
+TAG = r"^[^\x00-\x1f\x7f,]*[^\x00-\x1f\x7f\x85\s,][^\x00-\x1f\x7f,]*$"
 
 # An id or a name. Whatever else fits in a line is answered as an id that is not here.
 ID = "^[A-Za-z0-9_.:-]{1,64}$"
@@ -86,6 +87,7 @@ class Strict(BaseModel):
     """No unknown fields, no silent conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    may_be_absent: ClassVar[bool] = False  # a request without a body says the same as {}
 
 
 class JobRequest(Strict):
@@ -114,6 +116,8 @@ class ContinueRequest(Strict):
 class CheckpointModelRequest(Strict):
     """The body of POST /jobs/ID/checkpoints/STEP/model."""
 
+    may_be_absent = True
+
     name: Name = ""
 
 
@@ -121,6 +125,30 @@ class ModelChange(Strict):
     """The body of PATCH /models/ID."""
 
     name: GivenName | None = None
+    visibility: Literal["private", "shared"] | None = None
+
+
+def _tag(text: str) -> str:
+    if "," in (line := _not_blank(text)):
+        raise ValueError("must not contain a comma")
+    return line
+
+
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=40, json_schema_extra={"pattern": TAG}),
+    AfterValidator(_tag),
+]
+Tags = Annotated[list[Tag], Field(max_length=20)]
+
+
+class ArtifactChange(Strict):
+    """The body of PATCH /artifacts/ID: star and tags of one's own, and who may see it."""
+
+    starred: bool | None = None
+    tags: Tags | None = Field(None, description="All of them; those that are not here go.")
+    add_tags: Tags = Field(default_factory=list)
+    remove_tags: Tags = Field(default_factory=list)
     visibility: Literal["private", "shared"] | None = None
 
 

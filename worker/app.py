@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import psutil
+from billiard import current_process
 from celery import Celery, signals
 
 from shared.config import Settings
 from shared.log import set_up_logging
 from shared.parent import die_with
 from shared.queue import TASKS_QUEUE, celery_app, wake_queue
+from worker.consumer_watch import ConsumerWatch
 from worker.presence import worker_id_of
+from worker.pulse import Pulse
 from worker.supervisor import LAST_SECONDS, STOP_SECONDS, Supervisor
 from worker.tasks import TaskRunner, add_tasks
 
@@ -32,6 +35,9 @@ CPU_CHILDREN = 2
 # Without a live child for so long, main ends: with Redis away Celery does not replace one.
 CHILDLESS_SECONDS = 10.0
 EXIT_CHILDLESS = 71
+EXIT_STUCK = 72
+LOOK_SECONDS = 1.0
+ASK_SECONDS = 5.0
 
 
 class Work(Protocol):
@@ -52,6 +58,7 @@ class WorkerApp:
     work: Work | None = None  # in a child
     main_pid: int = field(default_factory=os.getpid)
     shutting_down: threading.Event = field(default_factory=threading.Event)
+    pulse: Pulse = field(default_factory=lambda: Pulse(CPU_CHILDREN))
 
     def run(self) -> int:
         # Connected first: it keeps Celery from setting up logging of its own.
@@ -61,23 +68,28 @@ class WorkerApp:
         signals.worker_shutting_down.connect(self._mark_shutdown, weak=False)
         app = celery_app(self.settings)
         add_tasks(app, self.settings, self._wake)
-        threading.Thread(target=self._watch_children, name="child-watch", daemon=True).start()
+        for watch in (self._watch_children, self._watch_consumer):
+            threading.Thread(target=watch, name=watch.__name__, daemon=True).start()
         worker = self._celery_worker(app)
         worker.start()
         return int(worker.exitcode or 0)
 
     def _celery_worker(self, app: Celery) -> Any:
-        is_device = self.kind == "device"
         return app.Worker(
             hostname=worker_id_of(self.name),
             pool_cls="prefork",
-            concurrency=1 if is_device else CPU_CHILDREN,
-            queues=[wake_queue(lane) for lane in DEVICE_LANES] if is_device else [TASKS_QUEUE],
+            concurrency=1 if self.kind == "device" else CPU_CHILDREN,
+            queues=self._queues(),
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
         )
+
+    def _queues(self) -> list[str]:
+        if self.kind == "device":
+            return [wake_queue(lane) for lane in DEVICE_LANES]
+        return [TASKS_QUEUE]
 
     # ---- in main --------------------------------------------------------------------------------
 
@@ -88,12 +100,14 @@ class WorkerApp:
         self.shutting_down.set()
 
     def _watch_children(self) -> None:
-        """Ends main when no child lives, so that whoever started it can start it again."""
+        """Kills a child that has frozen; ends main when none lives, so that who started it can start it again."""
         me = psutil.Process()
         seen = time.monotonic()
         while True:
-            time.sleep(1)
-            if any(child.status() != psutil.STATUS_ZOMBIE for child in _children(me)):
+            time.sleep(LOOK_SECONDS)
+            living = [child for child in _children(me) if child.status() != psutil.STATUS_ZOMBIE]
+            self._kill_frozen(living)
+            if living:
                 seen = time.monotonic()
             elif time.monotonic() - seen > CHILDLESS_SECONDS:
                 if self.shutting_down.is_set():
@@ -101,16 +115,39 @@ class WorkerApp:
                 log.critical("no child for %s s", CHILDLESS_SECONDS)
                 os._exit(EXIT_CHILDLESS)
 
+    def _watch_consumer(self) -> None:
+        """Ends main when Celery has stopped consuming; its children drain first."""
+        watch = ConsumerWatch(self.settings, self._queues())
+        while not self.shutting_down.wait(ASK_SECONDS):
+            if watch.is_stuck():
+                log.critical("Redis answers and Celery consumes nothing; ending")
+                children = _children(psutil.Process())
+                for child in children:
+                    child.terminate()
+                psutil.wait_procs(children, timeout=self._longest_end())
+                os._exit(EXIT_STUCK)
+
+    def _longest_end(self) -> float:
+        return self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
+
+    def _kill_frozen(self, children: list[psutil.Process]) -> None:
+        """A stopped process cannot be asked anything; SIGKILL ends it all the same, and frees the locks it holds."""
+        looks = self.settings.frozen_seconds / LOOK_SECONDS
+        for pid in self.pulse.frozen([child.pid for child in children], looks):
+            log.critical("child %s made no turn for %s s and is killed", pid, int(looks))
+            os.kill(pid, signal.SIGKILL)
+
     # ---- in a child -------------------------------------------------------------------------------
 
     def _begin_child(self, **_: Any) -> None:
         die_with(self.main_pid)
         set_up_logging(self.settings.log_level)
+        self.pulse.begin(current_process().index)  # type: ignore[attr-defined]
         worker_id = worker_id_of(self.name)
         if self.kind == "device":
-            self.work = Supervisor(self.settings, worker_id)
+            self.work = Supervisor(self.settings, worker_id, beat=self.pulse.beat)
         else:
-            self.work = TaskRunner(self.settings, worker_id)
+            self.work = TaskRunner(self.settings, worker_id, beat=self.pulse.beat)
         self.work.start()
 
     def _wake(self, lane: str) -> None:
@@ -123,7 +160,7 @@ class WorkerApp:
             signal.signal(sig, signal.SIG_IGN)
         if self.work is None:
             return
-        longest = self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
+        longest = self._longest_end()
         if not self.work.stop(longest):
             log.error("not drained within %s s", longest)
 

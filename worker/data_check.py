@@ -30,9 +30,10 @@ from shared.dataset_preview import Preview
 from shared.db import Database
 from shared.errors import BadData, StorageFull
 from shared.failpoints import failpoint
+from shared.log import places
 from shared.models import Dataset, DatasetItem
 from shared.quotas import storage_left
-from shared.storage import LocalStorage
+from shared.storage import Storage, told_when_full
 from worker.checking.protocol import CURRENT, EXECUTABLE, OUR_DISK_IS_FULL, REPORT
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Checked:
 def check_dataset(
     settings: Settings,
     db: Database,
-    storage: LocalStorage,
+    storage: Storage,
     dataset_id: str,
     *,
     accept_partial: bool = False,
@@ -83,7 +84,7 @@ def check_dataset(
     folder = uploads.folder_of(settings, dataset_id)
     folder.mkdir(parents=True, exist_ok=True)
     keep = False
-    with _alone_in(folder):
+    with _alone_in(folder), _leaving_room(storage, dataset_id, folder):
         dataset = _waiting(db, dataset_id)
         if dataset is not None:
             # said in the row, too: a late run of the first check must not refuse it once more
@@ -97,6 +98,18 @@ def check_dataset(
             keep = _is_kept(db, dataset_id)
         # a refused upload stays for a day: its owner may accept what is good in it
         uploads.discard(folder / uploads.WORK if keep else folder)
+
+
+@contextmanager
+def _leaving_room(storage: Storage, dataset_id: str, folder: Path) -> Iterator[None]:
+    """Where the disk is full, what was made so far does not fill it until the next try."""
+    try:
+        with told_when_full():
+            yield
+    except StorageFull:
+        uploads.discard(folder / uploads.WORK)
+        datasets.delete_bytes(storage, dataset_id)
+        raise
 
 
 @contextmanager
@@ -219,7 +232,7 @@ def _run_child(request: dict[str, Any], work: Path) -> Report:
     if child.returncode == 0:
         return _reported(work)
     trace = (work / "stderr").read_bytes()[-LONGEST_TRACE:].decode(errors="replace")
-    log.error("the checking process ended with %s: %s", child.returncode, trace)
+    log.error("the checking process ended with %s: %s", child.returncode, places(trace))
     return Report([_unfinished(work, child.returncode)], fatal=True)
 
 
@@ -276,9 +289,7 @@ def _refuse(db: Database, dataset_id: str, checked: Checked) -> bool:
     return bool(checked.usable and refused)
 
 
-def _publish(
-    db: Database, storage: LocalStorage, dataset_id: str, checked: Checked, work: Path
-) -> bool:
+def _publish(db: Database, storage: Storage, dataset_id: str, checked: Checked, work: Path) -> bool:
     """Files first, then items in batches, then the one row that shows them. False if it was deleted."""
     facts, preview = checked.facts or {}, checked.preview or {}
     failpoint("check.before_publish")
@@ -311,7 +322,7 @@ def _publish(
     return found is not None
 
 
-def _put(storage: LocalStorage, dataset_id: str, path: Path) -> int:
+def _put(storage: Storage, dataset_id: str, path: Path) -> int:
     """Bytes of a file that not every pack has."""
     if not path.exists():
         return 0

@@ -5,7 +5,6 @@ Reads one request (JSON) from stdin, writes a pack and report.json, and ends; pa
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 
 from shared.packs import PackWriter
 from shared.parent import die_with
+from shared.storage import is_full
 from worker.checking.check import Check
 from worker.checking.confine import confine
 from worker.checking.protocol import CURRENT, OUR_DISK_IS_FULL, REPORT
 from worker.checking.refusal import Limits
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
 # Manifest lines come on top of the data.
 MANIFEST_ROOM = 1 << 30
 
@@ -35,7 +34,7 @@ def main() -> int:
         report = _report(request, work, limits) | {"sandbox": sandbox}
         (work / REPORT).write_text(json.dumps(report))
     except OSError as error:
-        if error.errno in FULL:
+        if is_full(error):
             return OUR_DISK_IS_FULL
         raise
     return 0

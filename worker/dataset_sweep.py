@@ -11,9 +11,9 @@ from sqlalchemy import delete, select, update
 
 from shared import datasets, uploads
 from shared.config import Settings
-from shared.db import Database, now
+from shared.db import NOW, Database
 from shared.models import Dataset, Upload
-from shared.storage import LocalStorage
+from shared.storage import Storage
 from worker.swept import Swept, tree_size
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ GIVEN_UP = "The check failed several times; please upload it again, or ask the a
 
 
 def sweep_datasets(
-    settings: Settings, db: Database, storage: LocalStorage, swept: Swept | None = None
+    settings: Settings, db: Database, storage: Storage, swept: Swept | None = None
 ) -> int:
     """Returns the bytes that this freed."""
     swept = Swept() if swept is None else swept
@@ -56,7 +56,7 @@ def _refuse_given_up(settings: Settings, db: Database, swept: Swept) -> None:
 def _forget_abandoned(settings: Settings, db: Database, swept: Swept) -> None:
     """Uploads that nobody continued for a day; rows first, then files without a row."""
     with db.writing() as session:
-        session.execute(delete(Upload).where(Upload.expires_at < now(session)))
+        session.execute(delete(Upload).where(Upload.expires_at < NOW))
     oldest = time.time() - settings.keep_orphans_seconds
     for path in (uploads.uploads_of(settings) / uploads.RESUMABLE).glob("*"):
         with db.reading() as session:
@@ -67,7 +67,7 @@ def _forget_abandoned(settings: Settings, db: Database, swept: Swept) -> None:
             swept.remove_file("uploads", path)
 
 
-def _free_hidden(db: Database, storage: LocalStorage, swept: Swept) -> None:
+def _free_hidden(db: Database, storage: Storage, swept: Swept) -> None:
     """Bytes of deleted datasets go when the jobs that were promised them have ended."""
     with db.reading() as session:
         done = datasets.hidden_and_done(session, AT_ONCE)
@@ -87,20 +87,20 @@ def _forget_kept(db: Database, dataset_id: str) -> None:
             row.problems = datasets.problems_shape((row.problems or {}).get("files", []))
 
 
-def _free(storage: LocalStorage, dataset_id: str, swept: Swept) -> None:
-    files, _ = tree_size([storage.path_of(datasets.prefix_of(dataset_id))])
+def _free(storage: Storage, dataset_id: str, swept: Swept) -> None:
+    files = sum(1 for _ in storage.keys(datasets.prefix_of(dataset_id)))
     swept.remove("datasets", files=files, bytes=datasets.delete_bytes(storage, dataset_id))
 
 
-def _free_packs(settings: Settings, db: Database, storage: LocalStorage, swept: Swept) -> None:
+def _free_packs(settings: Settings, db: Database, storage: Storage, swept: Swept) -> None:
     """What a crash left between a file and its row. Young files may belong to somebody at work."""
     oldest = time.time() - settings.keep_orphans_seconds
     sizes: dict[str, int] = {}
     young: set[str] = set()
-    for key, changed in storage.keys("datasets"):
-        dataset_id = key.split("/")[1]
-        sizes[dataset_id] = sizes.get(dataset_id, 0) + _size(storage.root / key)
-        if changed >= oldest:
+    for stored in storage.keys("datasets"):
+        dataset_id = stored.key.split("/")[1]
+        sizes[dataset_id] = sizes.get(dataset_id, 0) + stored.bytes
+        if stored.changed >= oldest:
             young.add(dataset_id)
     kept = _kept(db, sizes)
     for dataset_id, size in sizes.items():

@@ -18,12 +18,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared import jobs
+from shared.config import Settings
+from shared.datasets import prefix_of
 from shared.db import Database
 from shared.errors import BadData, NotFound
 from shared.models import Checkpoint, Dataset, Job, JobEvent, Model, Result
-from shared.storage import CHUNK, LocalStorage, sha256_of
+from shared.storage import CHUNK, Storage, told_when_full
 from worker import link
 from worker.held import Held
+from worker.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +58,19 @@ class _Needs:
 
 
 class Fetcher:
-    """Prepares run folders; hashes each stored file once."""
+    """Prepares run folders."""
 
-    def __init__(self, db: Database, storage: LocalStorage) -> None:
+    def __init__(self, settings: Settings, db: Database, storage: Storage) -> None:
         self._db = db
         self._storage = storage
-        self._verified: dict[Path, tuple[int, int, str]] = {}
+        self._files = Inputs(settings, storage)
 
     def prepare(self, held: Held) -> link.Start:
-        """Makes the folders and says what the runner is to do there. Raises BadData."""
+        """Makes the folders and says what the runner is to do there. Raises BadData, StorageFull, StorageAway."""
+        with told_when_full():
+            return self._prepare(held)
+
+    def _prepare(self, held: Held) -> link.Start:
         job = held.job
         remove_run(held)
         inside = held.inputs
@@ -97,9 +104,10 @@ class Fetcher:
         if row is None:
             return None
         folder = inside / "dataset"
-        folder.mkdir()
-        self._link(f"datasets/{row.id}/manifest.jsonl", folder / "manifest.jsonl", row.sha256)
-        self._link(f"datasets/{row.id}/data.bin", folder / "data.bin")
+        try:
+            self._files.take_pack(prefix_of(row.id), folder, row.sha256)
+        except NotFound:
+            raise InputMissing() from None
         return link.DatasetHere(folder=str(folder), facts=row.facts)
 
     def _model(self, row: Model | None, inside: Path) -> link.ModelHere | None:
@@ -107,7 +115,7 @@ class Fetcher:
             return None
         folder = inside / "model"
         for name, facts in row.files.items():
-            self._link(f"{row.location}/{name}", folder / name, facts["sha256"])
+            self._take(f"{row.location}/{name}", folder / name, facts["sha256"])
         return link.ModelHere(folder=str(folder), id=row.id, sha256=row.sha256, facts=row.facts)
 
     def _inputs(self, job: Job, inside: Path) -> dict[str, str]:
@@ -118,7 +126,11 @@ class Fetcher:
         for name, source in job.inputs.items():
             target = inside / f"input-{name}"
             digest = hashlib.sha256()
-            with self._open(source["location"]) as file, target.open("wb") as copy:
+            try:
+                file = self._storage.open(source["location"])
+            except NotFound:
+                raise InputMissing() from None
+            with file, target.open("wb") as copy:
                 for chunk in _range(file, source.get("offset", 0), source.get("bytes")):
                     digest.update(chunk)
                     copy.write(chunk)
@@ -134,7 +146,7 @@ class Fetcher:
         path = inside / "checkpoint.safetensors"
         for row in rows:
             try:
-                self._link(row.location, path, row.sha256)
+                self._take(row.location, path, row.sha256)
             except BadData as error:
                 log.warning("checkpoint %s: %s", row.location, error)
                 held.pending.say(f"The checkpoint at step {row.step} cannot be used: {error}")
@@ -153,34 +165,11 @@ class Fetcher:
                 session.delete(stale)
         self._storage.delete(row.location)
 
-    def _open(self, key: str) -> BinaryIO:
+    def _take(self, key: str, target: Path, sha256: str) -> None:
         try:
-            return self._storage.open(key)
+            self._files.take(key, target, sha256)
         except NotFound:
             raise InputMissing() from None
-
-    def _link(self, key: str, target: Path, sha256: str = "") -> None:
-        """Puts a stored file under `target` without copying it, where the file system can."""
-        source = self._storage.path_of(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if sha256:
-                self._verify(source, sha256)
-            try:
-                os.link(source, target)
-            except OSError:
-                shutil.copyfile(source, target)
-        except FileNotFoundError:
-            raise InputMissing() from None
-
-    def _verify(self, path: Path, sha256: str) -> None:
-        found = path.stat()
-        known = (found.st_size, found.st_mtime_ns, sha256)
-        if self._verified.get(path) == known:
-            return
-        if sha256_of(path) != sha256:
-            raise BadData(f"{path.name} is damaged in storage.")
-        self._verified[path] = known
 
 
 def _needs_of(session: Session, job: Job) -> _Needs:

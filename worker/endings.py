@@ -8,16 +8,17 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.errors import OutOfMemory
+from shared.storage import WAITS
 from worker import link
 from worker.held import Held
-from worker.publish import FULL_DISK_SECONDS, Ending
+from worker.publish import Ending
 from worker.runner_process import Died
 
 # Reasons to drop a job within a step; for all others the runner takes a checkpoint first.
 AT_ONCE = frozenset({"cancel", "deadline", "lost"})
 LAST_WORDS = (link.Done, link.Drained, link.Cancelled, link.Failed)
 # What a runner says when it is our worker that lacks something: no strike, but a wait, in seconds.
-OURS = {"busy": 5.0, "family_missing": 30.0, "storage_full": FULL_DISK_SECONDS}
+OURS = {"busy": 5.0, "family_missing": 30.0, **WAITS}
 # Kills by us for which no job is to blame.
 BLAMELESS = frozenset({*AT_ONCE, "pause", "rotate", "drain", "lease", "stop"})
 

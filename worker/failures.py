@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 
 from shared.errors import AppError, InvalidInput, OutOfMemory
+from shared.storage import is_full
 from worker.checkpoints import BadCheckpoint
 from worker.link import Failed
 
 LONGEST_MESSAGE = 2000
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "std::bad_alloc")
 
 
@@ -29,7 +28,7 @@ def _meaning(error: BaseException) -> tuple[str, str, bool]:
         return error.code, error.message, error.permanent
     if is_out_of_memory(error):
         return "oom", OutOfMemory().message, False
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
+    if is_full(error):
         return "storage_full", "The disk of the worker is full.", False
     return "family_error", f"{type(error).__name__}: {error}", True
 

@@ -17,6 +17,7 @@ from shared.db import Database, clock
 from shared.failpoints import failpoint
 from shared.job_records import Flags, Lease, Report
 from shared.models import Job
+from shared.schema import Schema
 from worker.broken_rows import fail_broken
 from worker.held import Held, Phase
 from worker.presence import Presence
@@ -44,6 +45,7 @@ class Leases:
         self._settings = settings
         self._db = db
         self._presence = presence
+        self._schema = Schema()
         self.renewed = 0.0  # monotonic, before the last renewal that succeeded
         self._next_beat = 0.0
         self._next_report = 0.0
@@ -56,7 +58,8 @@ class Leases:
 
     def look(self, held: list[Held], room: bool) -> Seen:
         with self._db.reading() as session:
-            drain = self._presence.drain_requested(session)
+            # the schema first: of a newer one the other questions may fail
+            drain = not self._schema.fits(session) or self._presence.drain_requested(session)
             lanes = [lane for lanes, _ in self._room(held) for lane in lanes]
             work = (
                 room
@@ -173,6 +176,10 @@ class Leases:
         try:
             with self._db.writing() as session:
                 claimed = scheduling.claim(session, offer)
+                # after it: the claim may have waited for a migration to let go of the table
+                if claimed and not self._schema.fits(session):
+                    session.rollback()
+                    claimed = []
         except (ValueError, TypeError):
             # A row that cannot be read would end every claim: it fails, the others go on.
             log.exception("a job's row cannot be read")

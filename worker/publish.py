@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 from shared import checkpoints, jobs
 from shared.config import Settings
 from shared.db import Database
-from shared.errors import AppError, LeaseLost, StorageFull
+from shared.errors import AppError, LeaseLost, StorageAway, StorageFull
 from shared.failpoints import failpoint
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
 from shared.log import job_id
 from shared.models import Checkpoint
-from shared.storage import CHUNK, LocalStorage
+from shared.storage import WAITS, Storage, chunks_of
 from worker import link, together
 from worker.commits import Commits, has_result, is_held
 from worker.device_run import facts_of, output_names, remove_run, taken_output
@@ -34,8 +34,6 @@ from worker.together import Finished
 
 log = logging.getLogger(__name__)
 
-# How long a job waits after the disk was full.
-FULL_DISK_SECONDS = 60.0
 # So many generations end in one transaction, and the first waits no longer than this for the others.
 MOST_TOGETHER = 32
 TOGETHER_SECONDS = 0.05
@@ -64,7 +62,7 @@ class Publisher:
         self,
         settings: Settings,
         db: Database,
-        storage: LocalStorage,
+        storage: Storage,
         tell: Callable[[Closed], None],
     ) -> None:
         self._settings = settings
@@ -221,8 +219,7 @@ class Publisher:
 
     def _store(self, held: Held, name: str, key: str, *, durable: bool = True) -> tuple[str, int]:
         with taken_output(held.out, name) as file:
-            chunks = iter(lambda: file.read(CHUNK), b"")
-            return self._storage.put_stream(key, chunks, durable=durable)
+            return self._storage.put_stream(key, chunks_of(file), durable=durable)
 
     def _succeed(self, held: Held, message: link.Done, used: float) -> None:
         try:
@@ -246,11 +243,9 @@ class Publisher:
             self._publish()
 
     def _not_stored(self, held: Held, error: Exception) -> None:
-        if isinstance(error, StorageFull):
-            wait = FULL_DISK_SECONDS
-            self._close(
-                held, lambda s, h: jobs.give_back(s, h.lease, "storage_full", delay_seconds=wait)
-            )
+        if isinstance(error, (StorageFull, StorageAway)):
+            why, wait = error.code, WAITS[error.code]
+            self._close(held, lambda s, h: jobs.give_back(s, h.lease, why, delay_seconds=wait))
         else:
             self._close(held, _broken(error, self._settings.backoff_seconds))
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from shared.config import bare_environment
 from worker import link
+from worker.runner_output import RunnerOutput
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class RunnerProcess:
                 [sys.executable, "-m", "worker.runner", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 # A short spin, then sleep. Long spinners stall each other on a busy machine (beside three
                 # busy loops over 0.5 s a step, not 0.14); sleeping at once halves small models on a quiet one.
                 env=bare_environment(GOMP_SPINCOUNT="2000"),
@@ -69,6 +72,8 @@ class RunnerProcess:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        assert self._process.stdout is not None
+        self._output = RunnerOutput(self.pid, self._process.stdout)
         self._link = link.Link.to_runner(ours)
         self._thread = threading.Thread(target=self._listen, name="runner-link", daemon=True)
         self._thread.start()
@@ -108,6 +113,7 @@ class RunnerProcess:
             self.kill("bad_message")
         self._wait()
         self._link.close()
+        self._output.end(self._process.returncode)
         oom = _kernel_kills() > self._kernel_kills
         self._tell(Died(self, self._process.returncode, self._suspects(), oom))
 

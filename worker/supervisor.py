@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,18 +18,18 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.config import Settings
 from shared.db import Database
-from shared.errors import BadData, StorageFull
-from shared.job_records import Lease
+from shared.errors import BadData, StorageAway, StorageFull
+from shared.job_records import Flags, Lease
 from shared.models import Job
 from shared.queue import Wakeups
-from shared.storage import LocalStorage
+from shared.storages import open_storage
 from worker import endings, link
 from worker.device_run import Fetcher, remove_stale_runs
 from worker.fetch import Fetching, Prepared
 from worker.held import Held, Phase
 from worker.leases import Leases
 from worker.presence import Presence
-from worker.publish import FULL_DISK_SECONDS, Closed, Ending, Publisher
+from worker.publish import Closed, Ending, Publisher
 from worker.runner_process import Died, Said
 from worker.runner_watch import RunnerWatch
 from worker.upkeep import Upkeep
@@ -54,22 +54,22 @@ class Woken:
 
 class Supervisor:
     def __init__(
-        self, settings: Settings, worker_id: str, *, cancel_seconds: float = CANCEL_SECONDS
+        self, settings: Settings, worker_id: str, *, beat: Callable[[], None] = lambda: None
     ) -> None:
         self._settings = settings
-        self._cancel_seconds = cancel_seconds
+        self._beat = beat  # at every turn, and between transactions: none of them waits for long
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._folder = settings.data.resolve() / "runs" / worker_id
         self._folder.mkdir(parents=True, exist_ok=True)
         self._db = db = Database(settings.database, pool_size=5)
-        storage = LocalStorage(settings.storage)
+        storage = open_storage(settings)
         self._held: dict[str, Held] = {}
         self._presence = Presence(worker_id, "device")
         self._leases = Leases(settings, db, self._presence)
         self._wakeups = Wakeups(settings)
         self._upkeep = Upkeep(settings, db, self._wakeups, worker_id)
         self._publisher = Publisher(settings, db, storage, self._inbox.put)
-        self._fetching = Fetching(Fetcher(db, storage), self._inbox.put)
+        self._fetching = Fetching(Fetcher(settings, db, storage), self._inbox.put)
         self._watch = RunnerWatch(settings, self._folder, self._hear)
         self._looked = self._next_look = 0.0
         self._draining = False
@@ -112,6 +112,7 @@ class Supervisor:
             os._exit(EXIT_FAILED)
 
     def _turn(self) -> None:
+        self._beat()
         for message in self._messages():
             self._handle(message)
         now = time.monotonic()
@@ -159,29 +160,29 @@ class Supervisor:
         room = self._watch.ready and not self._draining
         seen = self._leases.look(list(self._held.values()), room)
         for held, flags in seen.flags:
-            self._obey(held, flags.cancel, flags.pause, flags.deadline)
+            self._obey(held, flags)
         if seen.drain and not self._draining:
             self._drain_all("drain")
         if self._leases.is_due(now):
             state = "starting" if not self._watch.ready else "draining" if seen.drain else "ready"
             state = "draining" if self._draining else state
-            beat = self._leases.write(list(self._held.values()), now, state)
-            for held, answer in beat:
+            for held, answer in self._leases.write(list(self._held.values()), now, state):
                 if answer is None:
                     self._lost(held)
                 else:
-                    self._obey(held, answer.cancel, answer.pause, answer.deadline)
+                    self._obey(held, answer)
             for held in self._leases.to_rotate(list(self._held.values()), now):
                 self._ask(held, "rotate")
+        self._beat()
         if seen.work and not seen.drain:
             for job in self._leases.claim(list(self._held.values())):
                 self._take(job)
+        self._beat()
         self._mind_guard()
         self._upkeep.turn(now)
 
     def _take(self, job: Job) -> None:
-        lease = Lease(job.id, job.fence)
-        held = Held(job, lease, self._folder, since=time.monotonic())
+        held = Held(job, Lease(job.id, job.fence), self._folder, since=time.monotonic())
         for other in self._held.values():
             if other.on_device:
                 other.beside.add(job.kind)
@@ -287,8 +288,8 @@ class Supervisor:
     def _not_prepared(self, held: Held, error: Exception | None) -> Ending:
         if isinstance(error, BadData):
             return endings.fail(held, error.code, error.message)
-        if isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno == 28):
-            return endings.give_back(held, "storage_full", FULL_DISK_SECONDS)
+        if isinstance(error, (StorageFull, StorageAway)):
+            return endings.give_back(held, error.code, endings.OURS[error.code])
         if isinstance(error, DBAPIError):
             return endings.give_back(held, "database_away")
         text = f"Its inputs could not be fetched ({type(error).__name__})."
@@ -299,12 +300,12 @@ class Supervisor:
         self._publisher.close(held, ending)
         self._look_soon()
 
-    def _obey(self, held: Held, cancel: bool, pause: bool, deadline: bool) -> None:
-        if cancel:
+    def _obey(self, held: Held, flags: Flags) -> None:
+        if flags.cancel:
             self._ask(held, "cancel")
-        elif deadline:
+        elif flags.deadline:
             self._ask(held, "deadline")
-        elif pause:
+        elif flags.pause:
             self._ask(held, "pause")
 
     def _ask(self, held: Held, why: str) -> None:
@@ -347,7 +348,7 @@ class Supervisor:
         for held in working:
             allowed = self._settings.drain_seconds
             if held.ending in endings.AT_ONCE:
-                allowed = self._cancel_seconds
+                allowed = CANCEL_SECONDS
             if held.ending and now - held.asked_at > allowed:
                 self._watch.kill(held.ending)
 
@@ -391,6 +392,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._watch.stop(STOP_SECONDS)
+        self._beat()
         if not self._publisher.finish(STOP_SECONDS):
             log.error("not everything could be written before the end")
         self._leases.say_goodbye()

@@ -21,7 +21,7 @@ from shared.config import Settings
 from shared.db import Database, clock
 from shared.ids import new_id
 from shared.models import Artifact, Checkpoint, Job, Model
-from shared.storage import LocalStorage
+from shared.storage import Storage
 from worker.dataset_sweep import sweep_datasets
 from worker.device_run import remove_tree
 from worker.swept import Swept, begin, record, tree_size
@@ -37,7 +37,7 @@ MOST_EVENTS = 500_000
 def sweep(
     settings: Settings,
     db: Database,
-    storage: LocalStorage,
+    storage: Storage,
     *,
     files: bool = True,
     why: str = "asked",
@@ -46,7 +46,7 @@ def sweep(
     """One whole sweep, with the disk measured before and after, and its row."""
     swept = Swept()
     with db.reading() as session:
-        begun = begin(session, sweep_id or new_id(), why, storage.root)
+        begun = begin(session, settings, sweep_id or new_id(), why)
     try:
         sweep_rows(settings, db, storage, swept)
         sweep_datasets(settings, db, storage, swept)
@@ -55,14 +55,14 @@ def sweep(
             sweep_files(settings, db, storage, swept)
     finally:
         with db.writing() as session:
-            record(session, begun, swept, storage.root, measured=files)
+            record(session, settings, begun, swept, measured=files)
     if swept.files:
         log.info("swept %s files, %s bytes", swept.files, swept.bytes)
     return swept
 
 
 def sweep_rows(
-    settings: Settings, db: Database, storage: LocalStorage, swept: Swept | None = None
+    settings: Settings, db: Database, storage: Storage, swept: Swept | None = None
 ) -> None:
     """The cheap part: rows whose time is over, and the checkpoints of ended jobs."""
     swept = Swept() if swept is None else swept
@@ -77,7 +77,7 @@ def sweep_rows(
             )
         swept.remove("checkpoints", rows=len(stale))
         for location in stale:
-            swept.remove_file("checkpoints", storage.path_of(location))
+            swept.remove_key("checkpoints", storage, location)
         if len(stale) < AT_ONCE:
             return
 
@@ -92,31 +92,24 @@ def sweep_events(settings: Settings, db: Database, swept: Swept) -> None:
 
 
 def sweep_files(
-    settings: Settings, db: Database, storage: LocalStorage, swept: Swept | None = None
+    settings: Settings, db: Database, storage: Storage, swept: Swept | None = None
 ) -> int:
     """Deletes files that no row needs, and measures those that stay; returns how many went."""
     swept = Swept() if swept is None else swept
     before = swept.files
     oldest = time.time() - settings.keep_orphans_seconds
     for prefix, needed in NEEDED.items():
-        keys = storage.keys(prefix)
-        while some := dict(islice(keys, AT_ONCE)):
+        found = storage.keys(prefix)
+        while some := {stored.key: stored for stored in islice(found, AT_ONCE)}:
             with db.reading() as session:
                 kept = needed(session, settings, list(some))
-            for key, changed in some.items():
-                path = storage.root / key
-                if key in kept or changed >= oldest:
-                    swept.find(prefix if key in kept else "orphans", _size(path))
+            for key, stored in some.items():
+                if key in kept or stored.changed >= oldest:
+                    swept.find(prefix if key in kept else "orphans", stored.bytes)
                 else:
-                    swept.remove_file(prefix, path)
+                    swept.remove_key(prefix, storage, key)
     _sweep_runs(settings, db, swept)
     return swept.files - before
-
-
-def _size(path: Path) -> int:
-    with suppress(FileNotFoundError):
-        return path.stat().st_size
-    return 0
 
 
 def _artifacts_needed(session: Session, settings: Settings, keys: list[str]) -> set[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from shared import tallies
+from shared import disk, tallies
+from shared.config import Settings
 from shared.db import clock
 from shared.models import Sweep
+from shared.storage import Storage
 
 
 @dataclass
@@ -34,6 +35,10 @@ class Swept:
 
     def find(self, what: str, size: int) -> None:
         _add(self.found, what, 0, 1, size)
+
+    def remove_key(self, what: str, storage: Storage, key: str) -> None:
+        if size := storage.delete(key):
+            self.remove(what, files=1, bytes=size)
 
     def remove_file(self, what: str, path: Path) -> None:
         """Counts the bytes of what this call removed; whoever was quicker has counted his own."""
@@ -84,15 +89,17 @@ class Begun:
     free: int
 
 
-def begin(session: Session, sweep_id: str, why: str, root: Path) -> Begun:
-    return Begun(sweep_id, why, clock(session), shutil.disk_usage(root).free)
+def begin(session: Session, settings: Settings, sweep_id: str, why: str) -> Begun:
+    return Begun(sweep_id, why, clock(session), disk.usage(settings)["free_bytes"])
 
 
-def record(session: Session, begun: Begun, swept: Swept, root: Path, *, measured: bool) -> None:
+def record(
+    session: Session, settings: Settings, begun: Begun, swept: Swept, *, measured: bool
+) -> None:
     """The row of a sweep, and the numbers for /metrics. A sweep that did nothing unasked leaves no row."""
     if not swept.removed and not measured:
         return
-    disk = shutil.disk_usage(root)
+    now = disk.usage(settings)
     session.merge(
         Sweep(
             id=begun.id,
@@ -105,8 +112,8 @@ def record(session: Session, begun: Begun, swept: Swept, root: Path, *, measured
             if measured
             else None,
             free_before=begun.free,
-            free_after=disk.free,
-            disk_bytes=disk.total,
+            free_after=now["free_bytes"],
+            disk_bytes=now["bytes"],
             started_at=begun.at,
             finished_at=clock(session),
         )

@@ -14,10 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared import short_tasks
 from shared.config import Settings
 from shared.db import Database
+from shared.errors import StorageAway, StorageFull
 from shared.log import job_id
 from shared.models import ShortTask
 from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wake_key
-from shared.storage import LocalStorage
+from shared.schema import Schema
+from shared.storage import WAITS, Storage, told_when_full
+from shared.storages import open_storage
 from worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -25,13 +28,14 @@ log = logging.getLogger(__name__)
 # Long enough for the largest upload to be checked between two renewals.
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
+ALIVE_SECONDS = 1.0
 EXIT_FAILED = 70
 
-Handler = Callable[[Settings, Database, LocalStorage, dict[str, Any]], None]
+Handler = Callable[[Settings, Database, Storage, dict[str, Any]], None]
 
 
 def check_dataset(
-    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
+    settings: Settings, db: Database, storage: Storage, arguments: dict[str, Any]
 ) -> None:
     from worker.data_check import check_dataset as check
 
@@ -39,9 +43,7 @@ def check_dataset(
     check(settings, db, storage, arguments["dataset_id"], accept_partial=partial)
 
 
-def sweep(
-    settings: Settings, db: Database, storage: LocalStorage, arguments: dict[str, Any]
-) -> None:
+def sweep(settings: Settings, db: Database, storage: Storage, arguments: dict[str, Any]) -> None:
     from worker.sweep import sweep as run
 
     run(
@@ -69,10 +71,14 @@ def forget_wakeup(settings: Settings, name: str) -> None:
 class TaskRunner:
     """The thread of a cpu worker's child: runs what is due, woken by Celery or by the clock."""
 
-    def __init__(self, settings: Settings, worker_id: str) -> None:
+    def __init__(
+        self, settings: Settings, worker_id: str, *, beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings = settings
+        self._alive = beat
         self._db = Database(settings.database, pool_size=2)
-        self._storage = LocalStorage(settings.storage)
+        self._schema = Schema()
+        self._storage = open_storage(settings)
         self._presence = Presence(worker_id, "cpu")
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -94,6 +100,7 @@ class TaskRunner:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._alive()
             try:
                 self._beat("ready")
                 self.run_due()
@@ -126,11 +133,12 @@ class TaskRunner:
     def run_due(self) -> None:
         """Runs what is due, one after another."""
         while not self._stopping.is_set() and (task := self._claim()):
+            self._alive()
             self._run_task(task)
 
     def _claim(self) -> ShortTask | None:
         with self._db.reading() as session:
-            if not short_tasks.due_since(session, 0):
+            if not self._schema.fits(session) or not short_tasks.due_since(session, 0):
                 return None
         with self._db.writing() as session:
             return short_tasks.claim_due(session, LEASE_SECONDS)
@@ -138,8 +146,14 @@ class TaskRunner:
     def _run_task(self, task: ShortTask) -> None:
         job_id.set(f"task:{task.id}")
         try:
-            with _Renewal(self._db, task):
-                HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+            with _Renewal(self._db, task, self._alive):
+                with told_when_full():
+                    HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
+        except (StorageFull, StorageAway) as error:
+            log.warning("short task %s waits: %s", task.name, error.code)
+            with self._db.writing() as session:
+                wait = WAITS[error.code]
+                short_tasks.put_off(session, task, task.fence, error.message, wait)
         except Exception as error:
             log.exception("short task %s failed", task.name)
             text = f"{type(error).__name__}: {error}"
@@ -153,10 +167,10 @@ class TaskRunner:
 
 
 class _Renewal:
-    """Renews the lease of a short task from a thread while the block runs."""
+    """While the block runs, a thread renews the lease of its short task and says that this process lives."""
 
-    def __init__(self, db: Database, task: ShortTask) -> None:
-        self._db, self._task = db, task
+    def __init__(self, db: Database, task: ShortTask, alive: Callable[[], None]) -> None:
+        self._db, self._task, self._alive = db, task, alive
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="renewal", daemon=True)
 
@@ -168,7 +182,12 @@ class _Renewal:
         self._thread.join()
 
     def _renew(self) -> None:
-        while not self._over.wait(RENEW_SECONDS):
+        renew_at = time.monotonic() + RENEW_SECONDS
+        while not self._over.wait(min(ALIVE_SECONDS, RENEW_SECONDS)):
+            self._alive()
+            if time.monotonic() < renew_at:
+                continue
+            renew_at = time.monotonic() + RENEW_SECONDS
             try:
                 with self._db.writing() as session:
                     short_tasks.renew(session, self._task, self._task.fence, LEASE_SECONDS)

@@ -19,7 +19,13 @@ NAMES = {
     "scrape": "/metrics with 100,000 jobs",
     "gan_digits": "the same judge's view of the conditional GAN's digits, and how varied they are",
     "schemathesis": "every call of the API against its OpenAPI document",
+    "gallery": "the pages of results with 5,000 of them",
     "footprint": "readiness, memory of web",
+    "faults": "the same jobs and faults on stock Celery, on Celery with late acks, and here",
+    "load_flush": "FLUSHALL with 10,000 queued, half of them one user's",
+    "load_pollers": "500 people who poll every 2 s with ETag",
+    "load_streams": "300 event streams: how soon a change is heard",
+    "load_hour": "20 small jobs a second for a long time: what grows",
 }
 
 

@@ -20,23 +20,29 @@ SIZES = {390: 844, 820: 1180, 1440: 900}
 SERIOUS = ("serious", "critical")
 
 
-@pytest.fixture(scope="session")
-def chromium():
+def chromium_path() -> str:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert path, (
         "no Chromium: `make browser` installs it, or apt-get install chromium fonts-noto-cjk"
     )
+    return path
+
+
+def browser_arguments() -> list[str]:
+    return [
+        "--no-sandbox",
+        # nothing but this machine
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    path = chromium_path()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                "--no-sandbox",
-                # nothing but this machine
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                "--disable-background-networking",
-                "--disable-component-update",
-            ],
-        )
+        browser = playwright.chromium.launch(executable_path=path, args=browser_arguments())
         yield browser
         browser.close()
 

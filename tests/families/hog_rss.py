@@ -19,6 +19,13 @@ class TrainParams(Params):
         100, ge=0, le=1_000_000, title="Megabytes", description="How much memory a step takes."
     )
 
+    batch_size: int = Field(1, ge=1, le=64, title="Batch size", description="Rows of a batch.")
+    each_row: bool = Field(
+        False,
+        title="Each row",
+        description="As an activation does: that much for each row of a micro-batch, until it is over.",
+    )
+
 
 class GenerateParams(Params):
     count: int = Field(1, ge=1, le=1000, title="Count", description="How many texts.")
@@ -45,9 +52,13 @@ def misbehave(megabytes: int) -> None:
 
 def train(params, data, run):
     run.keep("model", Nothing())
-    for _batch in run.batches(data.split(0, run.seed).train, 1, params.steps):
+    for batch in run.batches(data.split(0, run.seed).train, params.batch_size, params.steps):
         time.sleep(0.01)
-        if run.step == params.at:
+        if run.step == params.at and params.each_row:
+            for part, _share in run.parts(batch):
+                taken = [bytearray(b"x") * (1 << 20) for _ in range(params.megabytes * len(part))]
+                del taken
+        elif run.step == params.at:
             misbehave(params.megabytes)
         yield {"step": run.step}
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests import oracle
 from tests.servers import wait_until
-from tests.work import FAMILIES, Work, WorkerProcess, is_alive
+from tests.work import FAMILIES, ROOT, Work, WorkerProcess, is_alive
 
 TEST_FAMILIES = "sleep_steps,poison_at,deaf,hog_rss,fill_disk"
 
@@ -21,9 +21,11 @@ class Bench(Work):
         self.valkey = valkey
         self.workers: list[WorkerProcess] = []
 
-    def worker(self, name="device-0", *, failpoint="", **overrides) -> WorkerProcess:
+    def worker(
+        self, name="device-0", *, kind="device", failpoint="", root=ROOT, **overrides
+    ) -> WorkerProcess:
         settings = self.settings.model_copy(update=overrides)
-        started = WorkerProcess(settings, name, failpoint=failpoint)
+        started = WorkerProcess(settings, name, kind, failpoint, root)
         self.workers.append(started)
         return started
 
@@ -64,9 +66,15 @@ def make_bench(make_settings, database_url, db, valkey):
 
 
 @pytest.fixture
-def bench(make_bench, request):
+def overrides():
+    """Settings of a file's own for `bench`."""
+    return {}
+
+
+@pytest.fixture
+def bench(make_bench, overrides, request):
     """The oracle is asked at the end, once nothing runs any more."""
-    made = make_bench()
+    made = make_bench(**overrides)
     yield made
     made.end()
     if not getattr(request.node, "failed", False):

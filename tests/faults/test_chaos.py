@@ -1,82 +1,57 @@
-"""Fault 24: processes killed at random under a crowd of jobs. Prints the seed that replays the kills."""
+"""Faults 24 and 62: short runs of `atelier chaos`, the soak that people run against a scratch installation."""
 
 from __future__ import annotations
 
-import random
-import time
-from contextlib import suppress
+import os
+import re
+import subprocess
+import sys
 
-import psutil
 import pytest
 
-from tests import oracle
-from tests.servers import ValkeyServer, wait_until
-
-JOBS = 40
-FAULTS = 50
-PATIENCE = 600
-VICTIMS = ("main", "child", "runner", "valkey")
+from shared.ids import new_id
+from tests.installation import NOT_PASSED_ON, ROOT
 
 
-@pytest.fixture
-def own_valkey(tmp_path):
-    server = ValkeyServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+def chaos(*options: str) -> subprocess.CompletedProcess:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
+    command = [sys.executable, "-m", "web.cli", "chaos", *options]
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
+    print(done.stdout, done.stderr)
+    return done
 
 
-def submit(bench, draw):
-    """A crowd of three people with work of both kinds, none of it poisonous."""
-    users = [bench.user_id, bench.another_user(), bench.another_user()]
-    for _ in range(JOBS):
-        user = draw.choice(users)
-        if draw.random() < 0.3:
-            steps = draw.randint(10, 60)
-            yield bench.train(user_id=user, steps=steps, step_seconds=0.02)
-        else:
-            yield bench.generate(user_id=user, count=draw.randint(1, 4), steps=10)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """What `up` migrates itself: its own SQLite file, or a PostgreSQL database without tables."""
+    if request.param == "sqlite":
+        return []
+    server = request.getfixturevalue("postgres")
+    name = f"chaos_{new_id()}"
+    server.execute(f"CREATE DATABASE {name}")
+    return ["--database-url", server.url(name)]
 
 
-def kill(bench, valkey, victim, draw):
-    """Kills one, and brings back what a process manager would."""
-    if victim == "valkey":
-        valkey.kill()
-        valkey.start()
-        return
-    worker = draw.choice(bench.workers)
-    with suppress(psutil.Error, AssertionError):
-        if victim == "main":
-            worker.look()
-            worker.process.kill()
-            worker.process.wait()
-            worker.assert_nothing_left()
-            bench.workers.remove(worker)
-            bench.worker(worker.log.stem)
-        else:
-            getattr(worker, victim)().kill()
+def test_a_short_soak_ends_with_a_report_that_replays():
+    done = chaos("--minutes", "0.2", "--seed", "7", "--without-torch", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("seed 7\n")
+    assert re.search(r"^faults: \d+ ", done.stdout, re.M)
+    assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    done = chaos("--data", str(tmp_path))
+    assert done.returncode == 2
+    assert "no soak has made" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_random_kills_lose_nothing_and_double_nothing(make_bench, own_valkey):
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    draw = random.Random(seed)
-    bench = make_bench(redis_url=own_valkey.url)
-    jobs = list(submit(bench, draw))
-    for number in range(2):
-        bench.worker(f"device-{number}")
-    began = time.monotonic()
-    for n in range(FAULTS):
-        wait_until(lambda at=began + n * 1.5: time.monotonic() > at, 60, "the next fault")
-        kill(bench, own_valkey, draw.choice(VICTIMS), draw)
-    for job in jobs:
-        bench.wait(job, seconds=PATIENCE)
-    bench.end()
-    oracle.check(bench, own_valkey)
-    states = [bench.job(job).state for job in jobs]
-    struck = [bench.job(job).error_code for job in jobs if bench.job(job).state == "failed"]
-    print(f"{FAULTS} faults, {JOBS} jobs, {states.count('succeeded')} succeeded, failed: {struck}")
-    # A job may be struck three times by kills that hit only it; it must then say so.
-    assert set(struck) <= {"poison", "worker_lost"}
+@pytest.mark.timeout(900)
+def test_random_faults_lose_nothing_and_double_nothing(database):
+    done = chaos("--minutes", "2", *database)
+    assert done.returncode == 0, done.stderr
+    assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
+    assert int(re.search(r"^faults: (\d+) ", done.stdout, re.M)[1]) >= 30

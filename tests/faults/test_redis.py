@@ -39,6 +39,19 @@ def test_flushall_loses_nothing_that_is_queued(own_bench, own_valkey):
         assert own_bench.wait(job, seconds=60).state == "succeeded"
 
 
+def test_flushall_during_a_run_is_not_noticed(own_bench, own_valkey):
+    own_valkey.start()
+    job = own_bench.train(steps=40, step_seconds=0.05)
+    own_bench.worker()
+    for step in (2, 10, 20):
+        own_bench.wait_step(job, step)
+        with own_valkey.client() as client:
+            client.flushall()
+    found = own_bench.wait(job)
+    assert (found.state, found.attempt) == ("succeeded", 1)
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+
+
 def test_a_job_runs_on_while_redis_is_killed_and_comes_back(own_bench, own_valkey):
     own_valkey.start()
     job = own_bench.train(steps=100, step_seconds=0.05)

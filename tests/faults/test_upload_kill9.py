@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 
@@ -15,11 +11,10 @@ import httpx
 import pytest
 
 from atelier_client import Client
-from atelier_client.datasets import send_file
 from shared import uploads
-from shared.config import child_environment
 from shared.models import Upload
-from tests.servers import die_with_parent, free_port, wait_until
+from tests.servers import wait_until
+from tests.web.live import WebProcess
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
 from web.services.uploads import BLOCK
@@ -28,39 +23,9 @@ DATA = random.Random(7).randbytes(3 * BLOCK + 1000)
 SENT = 2 * BLOCK + BLOCK // 2
 
 
-class Web:
-    """The web server alone, as `atelier up` starts it."""
-
-    def __init__(self, settings) -> None:
-        self.settings = settings.model_copy(update={"port": free_port()})
-        self.url = f"http://127.0.0.1:{self.settings.port}"
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "web.server"],
-            env=child_environment(self.settings),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
-        wait_until(self._answers, 60, "the web server answers")
-
-    def _answers(self) -> bool:
-        with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
-        return False
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture
 def web(settings):
-    web = Web(settings)
+    web = WebProcess(settings)
     yield web
     web.kill()
 
@@ -105,5 +70,5 @@ def test_an_upload_goes_on_after_its_server_was_killed(web, db, settings):
         head = connection.ask("HEAD", f"/uploads/{upload_id}", headers={"Tus-Resumable": "1.0.0"})
         assert int(head.headers["Upload-Offset"]) == 2 * BLOCK
         assert path.read_bytes()[: 2 * BLOCK] == DATA[: 2 * BLOCK]
-        assert send_file(connection, io.BytesIO(DATA), "a.txt", upload_id) == upload_id
+        assert client.uploads.send(io.BytesIO(DATA), "a.txt", upload_id) == upload_id
         assert path.read_bytes() == DATA

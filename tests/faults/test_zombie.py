@@ -11,12 +11,14 @@ from tests.servers import wait_until
 from tests.work import is_alive
 
 
-def stop_between_writes(bench, processes) -> None:
-    """Stops them where none of them holds a lock of the database.
+@pytest.fixture
+def overrides():
+    """main must let the zombie sleep; tests/faults/test_frozen.py is about those it kills."""
+    return {"frozen_seconds": 600}
 
-    A process that is stopped inside a transaction blocks every writer of an SQLite file for as long as it
-    sleeps; DESIGN.md says what is done about it.
-    """
+
+def stop_between_writes(bench, processes) -> None:
+    """Stops them where none of them holds a lock of the database, which would keep everybody else from writing."""
 
     def stopped() -> bool:
         for process in processes:

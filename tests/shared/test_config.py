@@ -29,6 +29,7 @@ def test_a_setting_comes_from_its_variable_or_its_file(tmp_path):
         {"ATELIER_PUBLIC_URL": "ftp://x"},
         {"ATELIER_LAESE_SECONDS": "5"},
         {"ATELIER_EVENT_STREAMS": "64", "ATELIER_WEB_THREADS": "64"},
+        {"ATELIER_LEASE_SECONDS": "60", "ATELIER_FROZEN_SECONDS": "60"},
     ],
 )
 def test_nonsense_stops_the_start(environment):

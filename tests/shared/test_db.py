@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from shared import db as module
@@ -25,7 +25,7 @@ def test_the_clock_is_the_time_with_fractions(db):
 
 
 def test_a_clock_that_is_null_stops_the_start(db, monkeypatch):
-    monkeypatch.setattr(module, "now", lambda session: module.literal_column("NULL"))
+    monkeypatch.setattr(module, "NOW", literal_column("NULL"))
     with pytest.raises(Unavailable):
         db.check_clock()
 

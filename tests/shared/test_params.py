@@ -15,6 +15,7 @@ from shared.params import (
     clean,
     evaluate,
     price,
+    refitted,
     schema_of,
 )
 
@@ -186,3 +187,13 @@ def test_a_price_is_never_negative_nor_no_number():
     facts = {"steps": 10}
     wild = {"a": "0 - steps", "b": "1e308 * steps - 1e308 * steps", "c": "'7'", "d": "steps > 1"}
     assert price(wild, facts) == {"a": None, "b": None, "c": None, "d": 1.0}
+
+
+def test_defaults_of_a_family_become_those_of_a_model_and_choices_stay():
+    family = {"properties": {"length": {"default": 8}, "label": {"default": ""}, "heat": {}}}
+    model = {"properties": {"length": {"default": 4, "maximum": 4}, "heat": {}}}
+    kept = {"length": 8, "label": "", "heat": 1.0}
+    assert refitted(kept, family, model) == {"length": 4, "heat": 1.0}
+    chosen = {"length": 9, "label": "cat"}
+    assert refitted(chosen, family, model) == chosen
+    assert refitted(kept, family, {}) == kept

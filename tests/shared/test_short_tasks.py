@@ -42,6 +42,20 @@ def test_a_finished_task_is_done(db):
     assert claim(db) is None
 
 
+def test_a_task_that_is_put_off_was_not_tried(db):
+    add(db)
+    for _ in range(2 * short_tasks.STRIKES):
+        task = claim(db)
+        with db.writing() as session:
+            assert short_tasks.put_off(session, task, task.fence, "The disk is full.", 60)
+        found = row(db, task.id)
+        assert (found.state, found.strikes, found.error) == ("queued", 0, "The disk is full.")
+        assert claim(db) is None
+        with db.writing() as session:
+            session.get(ShortTask, task.id).not_before = None
+    assert claim(db) is not None
+
+
 def test_a_slot_is_filled_once(db):
     assert add(db, slot="sweep:1") is not None
     assert add(db, slot="sweep:1") is None

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared import tallies
+from shared import shares, tallies
 from shared.models import Tally
 
 
@@ -40,3 +40,22 @@ def test_a_measure_is_replaced(db):
         with db.writing() as session:
             tallies.put(session, "busy", "w", measure)
     assert value(db, "busy", "w") == 0.25
+
+
+def test_a_savepoint_that_is_undone_takes_its_counts_with_it(db):
+    with db.writing() as session:
+        tallies.count(session, "a")
+        with pytest.raises(RuntimeError), shares.apart(session):
+            tallies.count(session, "a")
+            raise RuntimeError
+    assert value(db, "a") == 1
+
+
+def test_durations_fall_into_buckets_and_add_up(db):
+    for seconds in (0.1, 0.2, 100_000.0):
+        with db.writing() as session:
+            tallies.time(session, "t", "train", seconds)
+    assert [value(db, "t", f"train|{bucket}") for bucket in ("0.1", "0.5", "1.0", "+Inf")] == [
+        *(1, 1, 0, 1)
+    ]
+    assert value(db, "t", "train|sum") == pytest.approx(100_000.3)

@@ -12,7 +12,19 @@ from shared.models import BrowserSession
 from web.session import hash_of
 
 COOKIE = "atelier"
-PLAIN_PAGES = ["/", "/datasets", "/train", "/train/toy", "/models", "/jobs", "/queue", "/account"]
+PLAIN_PAGES = [
+    "/",
+    "/results",
+    "/datasets",
+    "/train",
+    "/train/toy",
+    "/models",
+    "/jobs",
+    "/queue",
+    "/account",
+    "/help",
+    "/help/toy",
+]
 
 
 def own_pages(things):

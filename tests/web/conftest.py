@@ -219,6 +219,14 @@ class Work:
         with self.studio.db.writing() as session:
             assert jobs.report(session, Lease(job.id, job.fence), Report(**values))
 
+    def checkpoint(self, job: Job, step: int, score: float | None = None) -> None:
+        """Records one of a running job."""
+        key = f"checkpoints/{job.id}/{job.fence}/{step}.safetensors"
+        sha256, size = self.studio.storage.put_bytes(key, b"state")
+        file = {"location": key, "sha256": sha256, "size": size, "score": score}
+        with self.studio.db.writing() as session:
+            assert jobs.add_checkpoint(session, Lease(job.id, job.fence), step=step, **file)
+
     def succeed(self, job: Job, texts: tuple[bytes, ...] = (b"abc",), model: bool = False) -> Job:
         artifacts = []
         for index, data in enumerate(texts):

@@ -127,7 +127,7 @@ def test_a_wrong_token_is_refused(run):
 
 
 def test_nobody_there_is_its_own_exit_code(run, monkeypatch):
-    monkeypatch.setattr("web.cli_frame.client.__defaults__", (0,))
+    monkeypatch.setattr("web.cli_frame.PATIENCE", 0)
     result = run("job", "list", ATELIER_URL=f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 4
     assert "cannot reach" in result.stderr

@@ -104,6 +104,17 @@ def test_a_download_continues_where_it_stopped(atelier, work, alice, tmp_path):
     assert not part.exists()
 
 
+def test_an_archive_keeps_its_name_in_any_script(atelier, work, alice, tmp_path):
+    job_id = work.generation(alice, name="Wiersze 詩 ę")["id"]
+    (job,) = [row for row in work.claim() if row.id == job_id]
+    work.succeed(job, (b"one", b"two"))
+    path = atelier.jobs.archive(job_id, tmp_path)
+    assert path.name == f"Wiersze_詩_ę-{job_id}.zip"
+    assert zipfile.ZipFile(path).read("0.txt") == b"one"
+    chosen = atelier.artifacts.archive([one.id for one in atelier.jobs.artifacts(job_id)], tmp_path)
+    assert zipfile.ZipFile(chosen).read(f"{job_id}/1.txt") == b"two"
+
+
 def test_wrong_bytes_never_get_the_name(atelier, work, alice, tmp_path):
     artifact = work.artifact(alice, b"0123456789")
     card = atelier.artifacts.get(artifact)

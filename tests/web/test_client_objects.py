@@ -5,12 +5,27 @@ from __future__ import annotations
 import io
 import json
 import threading
+import zipfile
 
 import httpx
 import pytest
 from PIL import Image
 
-from atelier_client import ApiError, Artifact, Client, Job, JobFailed, Unreachable
+from atelier_client import (
+    ApiError,
+    Artifact,
+    BrokenDownload,
+    Client,
+    Conflict,
+    InvalidInput,
+    Job,
+    JobFailed,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    QuotaExceeded,
+    Unreachable,
+)
 from atelier_client.artifacts import Artifacts
 from tests.servers import wait_until
 from tests.web.live import LiveServer
@@ -199,11 +214,116 @@ def test_deleting_what_a_lost_answer_deleted_is_no_error():
         client.models.delete("m")
 
 
-def test_a_model_is_downloaded_whole_or_not_at_all(tmp_path):
-    client, _ = answering(httpx.Response(200, content=b"PK"))
-    assert client.models.download("m", tmp_path) == tmp_path / "m.zip"
-    assert (tmp_path / "m.zip").read_bytes() == b"PK"
-    client, _ = answering(httpx.Response(404, json={"code": "not_found"}))
-    with pytest.raises(ApiError):
-        client.models.download("m", tmp_path / "other.zip")
+def packed():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.txt", "once upon a time " * 100)
+    return file.getvalue()
+
+
+PACKED = packed()
+HEAD = {"ETag": '"v1"', "Accept-Ranges": "bytes", "Content-Length": str(len(PACKED))}
+
+
+class Cut(httpx.SyncByteStream):
+    """The beginning of an answer whose connection breaks."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __iter__(self):
+        yield self.data
+        raise httpx.ReadError("cut")
+
+
+def test_an_archive_that_broke_off_goes_on_where_it_stopped(tmp_path):
+    data, told = PACKED, []
+    client, requests = answering(
+        httpx.Response(200, headers=HEAD),
+        httpx.Response(200, headers=HEAD, stream=Cut(data[:500])),
+        httpx.Response(206, headers={"ETag": '"v1"'}, content=data[500:]),
+    )
+    path = client.models.download("m", tmp_path / "m.zip", lambda *sent: told.append(sent))
+    assert path.read_bytes() == data
+    assert requests[2].headers["Range"] == "bytes=500-"
+    assert requests[2].headers["If-Range"] == '"v1"'
+    assert told == [(500, len(data)), (len(data), len(data))]
     assert [path.name for path in tmp_path.iterdir()] == ["m.zip"]
+
+
+def test_an_archive_that_has_changed_meanwhile_begins_anew(tmp_path):
+    data = PACKED
+    client, _ = answering(
+        httpx.Response(200, headers=HEAD),
+        httpx.Response(200, headers=HEAD, stream=Cut(b"older bytes")),
+        httpx.Response(200, headers=HEAD, content=data),
+    )
+    assert client.models.download("m", tmp_path / "m.zip").read_bytes() == data
+
+
+def test_a_broken_archive_is_not_left_under_its_name(tmp_path):
+    client, _ = answering(
+        httpx.Response(200, headers=HEAD),
+        httpx.Response(200, headers=HEAD, content=b"x" * len(PACKED)),
+    )
+    with pytest.raises(BrokenDownload):
+        client.models.download("m", tmp_path / "m.zip")
+    client, _ = answering(httpx.Response(404, json={"code": "not_found"}))
+    with pytest.raises(NotFound):
+        client.models.download("m", tmp_path / "other.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_never_sent_is_sent_again(monkeypatch):
+    monkeypatch.setattr("atelier_client.connection.time.sleep", lambda _: None)
+    client, requests = answering(
+        httpx.ConnectError("refused"), httpx.Response(202, json={"id": "j"}), patience=60
+    )
+    assert client.jobs.retry("i").id == "j"
+    assert len(requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "not_signed_in", NotSignedIn),
+        (403, "forbidden", NotAllowed),
+        (404, "not_found", NotFound),
+        (409, "in_use", Conflict),
+        (409, "quota_exceeded", QuotaExceeded),
+        (422, "too_expensive", InvalidInput),
+    ],
+)
+def test_refusals_are_typed_and_carry_the_fields_of_the_problem(status, code, kind):
+    body = {
+        "type": "about:blank",
+        "title": "T",
+        "status": status,
+        "detail": "D",
+        "code": code,
+        "request_id": "r",
+        "errors": [{"pointer": "/a", "message": "m"}],
+    }
+    client, _ = answering(httpx.Response(status, json=body))
+    with pytest.raises(kind) as caught:
+        client.jobs.get("j")
+    error = caught.value
+    assert type(error) is kind
+    assert (error.title, error.status, error.detail, error.code) == ("T", status, "D", code)
+    assert (error.request_id, error.errors) == ("r", body["errors"])
+    assert str(error) == f"D ({code})\n  /a: m"
+
+
+def test_a_notebook_shows_a_job_with_its_pictures_and_no_script(app, alice, work):
+    client = Client("http://127.0.0.1", alice.token, transport=httpx.WSGITransport(app=app))
+    job = client.jobs.get(work.training(alice, name="<script>alert(1)</script>")["id"])
+    shown = job._repr_html_()
+    assert "&lt;script&gt;" in shown and "<script>" not in shown and "queued" in shown
+    dataset = client.datasets.get(job.dataset_id)
+    assert "pictures" in client.datasets.list()[0].name and "<table>" in dataset._repr_html_()
+
+
+def test_a_notebook_keeps_text_in_its_fence():
+    text, _ = artifact_of("text/plain", b"a ```` fence\n```\n# no heading")
+    shown = text._repr_markdown_()
+    assert shown.startswith("`````text\n") and shown.endswith("\n`````")

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from shared import catalog, jobs
-from shared.job_records import Lease
+from shared import catalog
 from shared.models import Checkpoint, Job
 from tests.web.conftest import ANNOUNCEMENT
 
 
 @pytest.fixture
-def add(studio):
-    """Records a checkpoint of a running job, as its worker does."""
-
-    def record(row, step, score=None):
-        key = f"checkpoints/{row.id}/{row.fence}/{step}.safetensors"
-        sha256, size = studio.storage.put_bytes(key, b"state")
-        file = {"location": key, "sha256": sha256, "size": size, "score": score}
-        with studio.db.writing() as session:
-            assert jobs.add_checkpoint(session, Lease(row.id, row.fence), step=step, **file)
-
-    return record
+def add(work):
+    return work.checkpoint
 
 
 @pytest.fixture

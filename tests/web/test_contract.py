@@ -16,11 +16,15 @@ def live(app):
     server.stop()
 
 
-@pytest.mark.slow  # two minutes with coverage, and it draws other ids each time: no gate for a merge
+# few examples beside the systematic cases; `python -m tests.bench schemathesis` looks for more
+EXAMPLES = 4
+
+
+@pytest.mark.no_cover  # tracing makes it several times slower
 def test_the_document_is_true(live, alice, work, studio):
     contract.hurry(studio)
     contract.stock(alice, work)
-    found = contract.check(live.url, alice.token, examples=10)
+    found = contract.check(live.url, alice.token, examples=EXAMPLES)
     failures = "\n\n".join(f"{name}\n{text}" for name, text in found.failures.items())
     assert not found.failures, failures
     assert not found.errors, "\n".join(found.errors)

@@ -20,7 +20,7 @@ def stored(alice, work, studio):
 
 
 def keys(studio, dataset_id):
-    return [key for key, _ in studio.storage.keys(places.prefix_of(dataset_id))]
+    return [found.key for found in studio.storage.keys(places.prefix_of(dataset_id))]
 
 
 def test_a_dataset_that_nothing_needs_goes_at_once(alice, stored, studio):

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from shared import datasets as places
-from shared import uploads
+from shared import disk, uploads
 from shared.models import Dataset, DatasetItem, Quota, ShortTask
 from shared.packs import PackWriter
 from web import create_app
@@ -269,12 +269,12 @@ def test_of_many_uploads_at_once_only_as_many_as_fit_are_taken(alice, studio, ap
     assert sorted(codes) == [202] + [409] * 7
 
 
-def test_a_full_disk_is_said(make_settings, database_url, alice):
+def test_a_full_disk_is_said(make_settings, database_url, alice, monkeypatch):
     app = create_app(
         make_settings(database_url=database_url, disk_low_percent=90), background=False
     )
     studio = app.extensions["atelier"]
-    object.__setattr__(studio.storage, "free_percent", lambda: 1.0)
+    monkeypatch.setattr(disk, "usage", lambda _: {"free_percent": 1.0})
     alice.client = app.test_client()
     assert upload(alice, ("a.txt", b"x")).json["code"] == "storage_full"
     assert alice.post("/datasets", json={"sample": "digits"}).status_code == 507

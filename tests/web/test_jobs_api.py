@@ -7,9 +7,11 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import select
 
+from shared import disk
 from shared.errors import NotFound
-from shared.models import Job
+from shared.models import Job, Model
 
 
 def pointers(answer):
@@ -161,6 +163,19 @@ def test_a_generation_may_wait_for_the_training_of_its_model(alice, work):
     assert later.json["model_id"] == alice.get(f"/jobs/{row.id}").json["result"]["model_id"]
     # now the model's own schema holds
     assert pointers(alice.post("/jobs", json=ask)) == ["/params/count"]
+
+
+def test_a_generation_that_waited_takes_the_defaults_of_its_model(alice, work, studio):
+    training = work.training(alice)
+    alice.post("/jobs", json={"kind": "generate", "waits_for": training["id"]})
+    (row,) = work.claim()
+    work.succeed(row, model=True)
+    with studio.db.writing() as session:
+        model = session.scalars(select(Model)).one()
+        model.generate_schema = {"properties": {"count": {"type": "integer", "default": 3}}}
+    (child,) = work.claim()
+    # what nobody chose follows the model; what it does not take is not asked of it
+    assert child.model_id == model.id and child.params == {"count": 3}
 
 
 def test_a_parent_that_was_cancelled_cannot_be_waited_for(alice, work):
@@ -354,7 +369,7 @@ def test_deleting_what_others_wait_for_is_refused_unless_forced(alice, work):
 
 def test_a_full_disk_refuses_before_anything_is_queued(alice, work, studio, monkeypatch):
     body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice)}
-    monkeypatch.setattr(type(studio.storage), "free_percent", lambda self: 1.0)
+    monkeypatch.setattr(disk, "usage", lambda _: {"free_percent": 1.0})
     answer = alice.post("/jobs", json=body)
     assert (answer.status_code, answer.json["code"]) == (507, "storage_full")
 

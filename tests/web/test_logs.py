@@ -8,6 +8,7 @@ import logging
 
 import pytest
 
+from shared import disk
 from shared.log import JsonFormatter
 from tests.servers import wait_until
 from tests.work import FAMILIES, WorkerProcess, add_dataset, add_model
@@ -123,7 +124,7 @@ def installation(make_settings, sqlite_url, valkey, telling, logged):
     app.extensions["atelier"].close()
 
 
-def test_no_canary_leaves_its_cage(installation, logged):
+def test_no_canary_leaves_its_cage(installation, logged, monkeypatch):
     from web.services.accounts import create_user
     from web.services.tokens import issue_token
 
@@ -173,7 +174,7 @@ def test_no_canary_leaves_its_cage(installation, logged):
     )
     answers.append(client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}x"}))
     answers.append(client.post("/sign-in", data={"name": "ann", "password": CANARIES["password"]}))
-    studio.__dict__["storage"].free_percent = lambda: int(CANARIES["prompt"])
+    monkeypatch.setattr(disk, "usage", lambda _: int(CANARIES["prompt"]))
     answers.append(post(kind="generate", model_id=model_id, params={"word": CANARIES["prompt"]}))
     assert [answer.status_code for answer in answers[:3]] == [422, 422, 401]
     assert answers[-1].status_code == 500

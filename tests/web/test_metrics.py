@@ -52,6 +52,22 @@ def test_jobs_are_counted_and_timed(work, alice, scrape):
     assert value("atelier_disk_free_bytes") > 0
 
 
+def test_times_of_jobs_are_never_taken_back(work, alice, scrape, studio):
+    """Prometheus asks for counters: what is deleted, or was long ago, stays counted."""
+    work.model(alice)
+    before = scrape()
+    with studio.db.writing() as session:
+        session.execute(update(Job).values(finished_at=1.0, deleted_at=2.0))
+    work.model(alice)
+    now = scrape()
+    for name in ("atelier_job_wait_seconds", "atelier_job_run_seconds"):
+        counts = [now(f"{name}_bucket", kind="train", le=bucket) for bucket in tallies.BUCKETS]
+        assert counts == sorted(counts)
+        assert before(f"{name}_count", kind="train") == 1
+        assert now(f"{name}_count", kind="train") == counts[-1] == 2
+        assert now(f"{name}_sum", kind="train") >= before(f"{name}_sum", kind="train") > 0
+
+
 def test_lost_leases_are_counted(work, alice, scrape, studio):
     work.training(alice)
     work.claim()

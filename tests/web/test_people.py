@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.exc import DBAPIError
 
 import migrations
@@ -107,6 +107,29 @@ def test_a_bad_account_is_refused_with_its_field(root, body, pointer):
 def test_a_name_is_given_once(root, alice):
     answer = root.post("/users", json={"name": "alice"})
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
+
+def test_many_users_are_listed_with_as_many_statements_as_few(root, person, studio, work):
+    statements = []
+    event.listen(studio.db.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+
+    def listed():
+        statements.clear()
+        found = root.get("/users").json["items"]
+        return len(found), len(statements)
+
+    listed()  # what is asked only the first time
+    few, before = listed()
+    for n in range(5):
+        one = person()
+        work.training(one)
+        if n % 2:
+            assert change(root, one, weight=2.0, quota={"max_queued_jobs": n}).status_code == 200
+    many, after = listed()
+    assert (many, after) == (few + 5, before)
+    alone = root.get("/users").json["items"][0]
+    assert alone == root.get(f"/users/{alone['id']}").json
+    assert alone["use"]["queued_jobs"] == 1
 
 
 def test_users_are_listed_by_pages_with_what_they_hold(root, alice, work):

@@ -7,7 +7,6 @@ import io
 import pytest
 
 from atelier_client import Client
-from atelier_client.datasets import send_file
 from shared import uploads as places
 from shared.models import Upload
 from tests.web.live import LiveServer
@@ -25,9 +24,17 @@ def atelier(app, alice):
 
 
 def test_the_client_sends_big_files_piece_by_piece(atelier, studio, monkeypatch, tmp_path):
-    monkeypatch.setattr("atelier_client.datasets.PIECE_BYTES", 1000)
+    monkeypatch.setattr("atelier_client.uploads.PIECE_BYTES", 1000)
     (tmp_path / "a.txt").write_bytes(b"x" * 2500)
-    made = atelier.datasets.add_resumable([tmp_path / "a.txt"], kind="text", accept_partial=True)
+    told = []
+    made = atelier.datasets.add(
+        [tmp_path / "a.txt"],
+        kind="text",
+        accept_partial=True,
+        resumable=True,
+        on_progress=lambda *sent: told.append(sent),
+    )
+    assert told == [(0, 2500), (1000, 2500), (2000, 2500), (2500, 2500)]
     assert (made["name"], made["bytes"], made["state"]) == ("a.txt", 2500, "checking")
     folder = places.folder_of(studio.settings, made["id"])
     assert places.file_of(folder, 0).read_bytes() == b"x" * 2500
@@ -39,7 +46,7 @@ def test_the_client_goes_on_where_an_upload_stands(atelier, studio):
     upload_id = connection.ask("POST", "/uploads", headers=headers).json()["id"]
     piece = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     connection.ask("PATCH", f"/uploads/{upload_id}", content=b"1234", headers=piece)
-    send_file(connection, io.BytesIO(b"12345678"), "a", upload_id)
+    atelier.uploads.send(io.BytesIO(b"12345678"), "a", upload_id)
     with studio.db.reading() as session:
         assert session.get_one(Upload, upload_id).offset == 8
     assert places.resumable_of(studio.settings, upload_id).read_bytes() == b"12345678"

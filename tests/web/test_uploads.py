@@ -8,7 +8,9 @@ import threading
 import pytest
 from sqlalchemy import select
 
+from shared import disk
 from shared import uploads as places
+from shared.errors import StorageFull
 from shared.models import Dataset, Quota, ShortTask, Upload
 from web import create_app
 from web.services import uploads
@@ -269,10 +271,10 @@ def test_a_disk_that_fills_up_ends_the_piece_and_keeps_what_came(alice, studio, 
 
     def filling():
         yield b"1234"
-        object.__setattr__(studio.storage, "free_percent", lambda: 0.0)
+        monkeypatch.setattr(disk, "usage", lambda _: {"free_percent": 0.0})
         yield b"5678"
 
-    with pytest.raises(uploads.StorageFull):
+    with pytest.raises(StorageFull):
         uploads.receive(studio, alice.user, upload_id, 0, filling())
     assert send(alice, upload_id, 4, b"5678").status_code == 507
     assert start(alice, 1).status_code == 507

@@ -39,7 +39,7 @@ def content(storage, row, item):
 
 
 def stored(storage):
-    return [key for key, _ in storage.keys("datasets")]
+    return [found.key for found in storage.keys("datasets")]
 
 
 PICTURES = archive({f"{name}/{n}.png": picture("L", colour=n) for n in range(3) for name in "ab"})
@@ -218,7 +218,7 @@ class TestOnOneDatabase:
         code = (
             "import sys; from shared.config import read_settings; from shared.db import Database;"
             "from shared.storage import LocalStorage; from worker.data_check import check_dataset;"
-            "s = read_settings(); check_dataset(s, Database(s.database), LocalStorage(s.storage),"
+            "s = read_settings(); check_dataset(s, Database(s.database), LocalStorage(s.storage_folder),"
             "sys.argv[1])"
         )
         environment = child_environment(settings, FAILPOINT=f"check.{point}:kill9")
@@ -236,6 +236,13 @@ class TestOnOneDatabase:
         assert row.problems["files"] == [
             {"name": "a.txt", "message": "could not be checked; it may be damaged"}
         ]
+
+    def test_of_a_child_that_crashes_the_log_has_place_and_class_but_no_words(
+        self, spy, check, caplog
+    ):
+        check({"a.txt": b"quote"})
+        assert "canary" not in caplog.text and "cannot read" not in caplog.text
+        assert "in main" in caplog.text and "ValueError" in caplog.text
 
     def test_a_child_that_hangs_is_killed(self, spy, check, monkeypatch, tmp_path):
         monkeypatch.setattr(data_check, "WALL_SECONDS", 2.0)

@@ -118,7 +118,7 @@ class TestOnOneDatabase:
 
     def test_thumbnails_are_stored_and_count(self, storage, check):
         row = check({"a.png": picture(size=(300, 300))})
-        keys = {key.rsplit("/", 1)[1] for key, _ in storage.keys("datasets")}
+        keys = {found.key.rsplit("/", 1)[1] for found in storage.keys("datasets")}
         assert {"thumbnails.bin", "thumbnails.idx", "preview.json"} < keys
         sizes = [
             (storage.root / datasets.key_of(row.id, name)).stat().st_size

@@ -45,7 +45,7 @@ def add(db, user, storage):
 
 
 def stored(storage):
-    return {key.split("/")[1] for key, _ in storage.keys("datasets")}
+    return {found.key.split("/")[1] for found in storage.keys("datasets")}
 
 
 def job_on(db, user, dataset_id=None, inputs=None):

@@ -25,7 +25,7 @@ def work(settings, db):
 
 @pytest.fixture
 def fetcher(work):
-    return Fetcher(work.db, work.storage)
+    return Fetcher(work.settings, work.db, work.storage)
 
 
 def held(work, job_id, **changes) -> Held:

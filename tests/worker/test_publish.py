@@ -78,7 +78,7 @@ def rows(work, table):
 
 
 def keys(work, prefix="artifacts"):
-    return [key for key, _ in work.storage.keys(prefix)]
+    return [stored.key for stored in work.storage.keys(prefix)]
 
 
 def test_a_generation_is_published_with_its_files(work, publisher):

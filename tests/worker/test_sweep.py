@@ -30,9 +30,9 @@ def put(work, key, old=True):
 
 def names(work):
     return {
-        key
+        stored.key
         for prefix in ("artifacts", "checkpoints", "models")
-        for key, _ in work.storage.keys(prefix)
+        for stored in work.storage.keys(prefix)
     }
 
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from shared import short_tasks
+from shared.errors import StorageAway, StorageFull
 from shared.models import ShortTask, Worker
 from shared.queue import Wakeups
 from tests.servers import wait_until
@@ -26,8 +27,14 @@ def state(db, task_id):
 
 
 @pytest.fixture
-def runner(settings):
-    made = TaskRunner(settings, "cpu-0.test")
+def beats():
+    """Grows with every sign of life."""
+    return []
+
+
+@pytest.fixture
+def runner(settings, beats):
+    made = TaskRunner(settings, "cpu-0.test", beat=lambda: beats.append(1))
     yield made
     made.stop(10)
 
@@ -54,6 +61,25 @@ def test_a_task_that_raises_is_tried_three_times(db, runner, monkeypatch):
     assert len(calls) == short_tasks.STRIKES
 
 
+@pytest.mark.parametrize("error", [StorageFull(), StorageAway(), OSError(28, "no space")])
+def test_a_full_disk_or_a_storage_that_is_away_is_no_fault_of_the_task(
+    db, runner, monkeypatch, error
+):
+    calls = []
+
+    def without_room(*_):
+        calls.append(1)
+        if len(calls) <= 2 * short_tasks.STRIKES:
+            raise error
+
+    monkeypatch.setitem(tasks.HANDLERS, "sweep", without_room)
+    monkeypatch.setattr(tasks, "WAITS", dict.fromkeys(tasks.WAITS, 0.01))
+    task = add(db)
+    runner.start()
+    wait_until(lambda: state(db, task) == "done", what="the task")
+    assert len(calls) == 2 * short_tasks.STRIKES + 1
+
+
 def test_a_name_that_nobody_knows_fails_and_others_run(db, runner, monkeypatch):
     monkeypatch.setattr(short_tasks, "BACKOFF_SECONDS", 0.01)
     strange, known = add(db, "strange"), add(db)
@@ -62,7 +88,7 @@ def test_a_name_that_nobody_knows_fails_and_others_run(db, runner, monkeypatch):
     wait_until(lambda: state(db, strange) == "failed", what="the strange one")
 
 
-def test_a_long_task_keeps_its_lease(db, runner, monkeypatch):
+def test_a_long_task_keeps_its_lease_and_gives_signs_of_life(db, runner, monkeypatch, beats):
     monkeypatch.setattr(tasks, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(tasks, "RENEW_SECONDS", 0.1)
     go_on, started = threading.Event(), []
@@ -82,7 +108,9 @@ def test_a_long_task_keeps_its_lease(db, runner, monkeypatch):
         with db.reading() as session:
             return session.get(ShortTask, task).lease_until > first
 
+    before = len(beats)
     wait_until(renewed, what="a renewal")
+    wait_until(lambda: len(beats) > before, what="a sign of life")
     go_on.set()
     wait_until(lambda: state(db, task) == "done", what="the task")
     assert len(started) == 1

@@ -7,24 +7,25 @@ import re
 from typing import Any, TypeVar
 
 from flask import Response, request
-from pydantic import BaseModel
 
 from shared.errors import BadRequest, InvalidInput
-from web.requests import check, parse_json, read_body
+from web.requests import Strict, check, parse_json, read_body
 from web.security import WrongMediaType
 
 WHOLE = re.compile(r"[0-9]{1,18}")
-Body = TypeVar("Body", bound=BaseModel)
+Body = TypeVar("Body", bound=Strict)
 
 
 def body(model: type[Body]) -> Body:
     """The JSON body. Raises WrongMediaType, BadRequest, InvalidInput."""
+    if model.may_be_absent and not request.get_data().strip():
+        return model()
     if request.mimetype not in ("application/json", "") and not request.is_json:
         raise WrongMediaType()
     return read_body(model, request.get_data(cache=False))
 
 
-def body_of(**models: type[BaseModel]) -> Any:
+def body_of(**models: type[Strict]) -> Any:
     """The JSON body by the first of these fields that it has; by the last one's model if it has none."""
     data = request.get_data()
     named = parse_json(data) if request.is_json else None

@@ -46,7 +46,7 @@ def go_on(job_id: str) -> Response:
     errors=(*REFUSALS, Conflict),
 )
 def make_model(job_id: str, step: int) -> Response:
-    asked = body(CheckpointModelRequest) if request.get_data().strip() else CheckpointModelRequest()
+    asked = body(CheckpointModelRequest)
     return accepted(continuing.make_model(studio(), current_user(), job_id, step, asked, _key()))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from io import IOBase
-from typing import IO, cast
+from typing import BinaryIO, cast
 
-from flask import Blueprint, Response, request, send_file
+from flask import Blueprint, Response, request
 
 from shared.errors import Conflict, InUse, InvalidInput, QuotaExceeded, StorageFull, TooManyRequests
 from web.api import shapes_schema as shapes
 from web.api.answers import answer, body, body_of, no_body, nothing, query
-from web.api.artifacts import SANDBOX, SHOWN_IN_PLACE
+from web.api.artifacts import file_answer
 from web.api.describe import (
     BYTES,
     CONDITION,
@@ -139,34 +138,18 @@ def items(dataset_id: str) -> Response:
 @told("The bytes of an item", file_answers(BYTES), query=InPlace, headers=RANGE)
 def item_content(dataset_id: str, n: int) -> Response:
     item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
-    return _bytes(item, file, str(item["sha256"]), in_place=query(InPlace).inline)
+    in_place = query(InPlace).inline
+    return file_answer(item, cast(BinaryIO, file), name=_file_name(item), in_place=in_place)
 
 
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/thumbnail")
 @told("A small picture of an item", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
 def item_thumbnail(dataset_id: str, n: int) -> Response:
     size = query(ThumbnailSize).size
-    found = dataset_previews.open_thumbnail(studio(), current_user(), dataset_id, n, size)
-    return _bytes(*found, f"{found[0]['sha256']}-{size}", in_place=True)
-
-
-def _bytes(item: dict[str, object], file: IOBase, etag: str, *, in_place: bool) -> Response:
-    """User's bytes: a browser shows what is harmless, stores the rest, and runs nothing."""
-    in_place = in_place and item["media_type"] in (*SHOWN_IN_PLACE, "image/jpeg")
-    response = send_file(
-        cast(IO[bytes], file),
-        mimetype=str(item["media_type"]),
-        as_attachment=not in_place,
-        download_name=_file_name(item),
-        etag=etag,
-        conditional=False,
-    )
-    size = cast(int, item["bytes"])
-    response.content_length = size
-    response.make_conditional(request.environ, accept_ranges=True, complete_length=size)
-    response.headers["Content-Security-Policy"] = SANDBOX
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    item, file = dataset_previews.open_thumbnail(studio(), current_user(), dataset_id, n, size)
+    etag = f"{item['sha256']}-{size}"
+    name = _file_name(item)
+    return file_answer(item, cast(BinaryIO, file), name=name, in_place=True, etag=etag)
 
 
 def _file_name(item: dict[str, object]) -> str:

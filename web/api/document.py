@@ -125,7 +125,8 @@ def _operation(path: str, method: str, rule: Rule, told: Told) -> Schema:
     if parameters := [*_path(rule), *_query(told.query), *_headers(told)]:
         found["parameters"] = parameters
     if content := _body(told):
-        found["requestBody"] = {"required": True, "content": content}
+        absent = all(getattr(body, "may_be_absent", False) for body in told.bodies or (None,))
+        found["requestBody"] = {"required": not absent, "content": content}
     if told.public:
         found["security"] = [{}, *SECURITY]
     return found

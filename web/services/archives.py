@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from sqlalchemy import select
@@ -55,38 +54,46 @@ def job_archive(studio: Studio, user: User, job_id: str) -> Archive:
 
 
 def artifacts_archive(studio: Studio, user: User, ids: Sequence[str]) -> Archive:
-    """Chosen results of any jobs, a folder for each job. Raises NotFound if one of them is not the user's."""
+    """Chosen results of any jobs, a folder for each job. Raises NotFound if the user may not see one of them."""
     with studio.db.reading() as session:
-        rows = [access.own(session, Artifact, one, user) for one in dict.fromkeys(ids)]
+        rows = [access.readable(session, Artifact, one, user) for one in dict.fromkeys(ids)]
         job_ids = list(dict.fromkeys(row.job_id for row in rows))
         jobs = [_about_job(session, session.get_one(Job, one), user) for one in job_ids]
     names = Names(MANIFEST)
-    named = [(names.unique(f"{row.job_id}/{row.name}"), row) for row in rows]
+    # whose job it was is nobody's business when only its result is shared
+    folders = {row.id: row.job_id if row.user_id == user.id else "shared" for row in rows}
+    named = [(names.unique(f"{folders[row.id]}/{row.name}"), row) for row in rows]
     manifest = {
         "format": FORMAT,
         "jobs": jobs,
-        "artifacts": [_entry(name, row) for name, row in named],
+        "artifacts": [
+            _entry(name, row) | ({} if row.user_id == user.id else {"job_id": None})
+            for name, row in named
+        ],
     }
     return _whole("results", manifest, _files(studio, named))
 
 
 def _about_job(session: Session, job: Job, user: User) -> dict[str, Any]:
     lineage = artifacts.lineage_of_job(session, job, user)
+    mine = job.user_id == user.id
     return {
         "format": FORMAT,
         "job": {
-            "id": job.id,
+            "id": job.id if mine else None,
             "kind": job.kind,
             "family": job.family,
             "family_version": job.family_version,
-            "name": job.name,
+            "name": job.name if mine else "",
             "state": job.state,
             "seed": job.seed,
             "params": job.params,
             "created_at": rfc3339(job.created_at),
             "finished_at": rfc3339(job.finished_at),
         },
-        "model": {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None,
+        "model": {"id": job.model_id if mine else None, "sha256": job.model_sha256}
+        if job.model_id
+        else None,
         "lineage": lineage,
     }
 
@@ -96,22 +103,19 @@ def _entry(name: str, row: Artifact) -> dict[str, Any]:
 
 
 def _files(studio: Studio, named: Sequence[tuple[str, Artifact]]) -> list[Member]:
+    """Raises NotFound at once when a file is gone; afterwards the answer has begun."""
+    there = _there(studio, {row.location.rpartition("/")[0] for _, row in named})
+    for _, row in named:
+        if row.location not in there:
+            raise NotFound(f"The file of artifact {row.id} is gone.")
     return [
-        Member(name, row.bytes, _opener(studio, row.location, f"The file of artifact {row.id}"))
-        for name, row in named
+        Member(name, row.bytes, partial(studio.storage.open, row.location)) for name, row in named
     ]
 
 
-def _opener(studio: Studio, location: str, what: str) -> Callable[[], BinaryIO]:
-    """Raises NotFound at once when the file is gone; afterwards the answer has begun."""
-    path = studio.storage.path_of(location)
-    if not path.is_file():
-        raise NotFound(f"{what} is gone.")
-    return partial(_open, path)
-
-
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _there(studio: Studio, folders: Iterable[str]) -> set[str]:
+    """What lies in these folders: asking for each file would take long where the storage is far."""
+    return {stored.key for folder in folders for stored in studio.storage.keys(folder)}
 
 
 def _whole(name: str, manifest: dict[str, Any], files: list[Member]) -> Archive:
@@ -136,6 +140,10 @@ def model_archive(studio: Studio, user: User, model_id: str) -> Archive:
     with studio.db.reading() as session:
         row = access.readable(session, Model, model_id, user)
     card = models.get_model(studio, user, model_id)
+    there = _there(studio, [row.location])
+    for name in sorted(row.files):
+        if f"{row.location}/{name}" not in there:
+            raise NotFound(f"{name} of this model is gone.")
     members = [_model_file(studio, row, name, card["mine"]) for name in sorted(row.files)]
     # a card that the family wrote is part of what the hash of the model names: it stays as it is
     card_name = "CARD.md" if "README.md" in row.files else "README.md"
@@ -148,7 +156,7 @@ def model_archive(studio: Studio, user: User, model_id: str) -> Archive:
 
 
 def _model_file(studio: Studio, row: Model, name: str, mine: bool) -> Member:
-    opened = _opener(studio, f"{row.location}/{name}", f"{name} of this model")
+    opened = partial(studio.storage.open, f"{row.location}/{name}")
     if name == cards.META and not mine:
         with opened() as file:
             return _made(name, cards.stranger_copy(file.read()))
@@ -167,7 +175,12 @@ def dataset_archive(studio: Studio, user: User, dataset_id: str) -> Archive:
         row = access.readable(session, Dataset, dataset_id, user)
         if row.state != "ready":
             raise Conflict("The dataset is not ready.")
-    pack = _opener(studio, datasets.key_of(row.id, packs.DATA), "The data of this dataset")
+    key = datasets.key_of(row.id, packs.DATA)
+    try:
+        studio.storage.size(key)
+    except NotFound:
+        raise NotFound("The data of this dataset is gone.") from None
+    pack = partial(studio.storage.open, key)
     etag = hashlib.sha256(f"{FORMAT} {row.id} {row.sha256}".encode()).hexdigest()
     name = f"{_title(row.name, row.id)}.zip"
     return Archive(name, etag, None, lambda: zipped(_dataset_members(studio, row.id, pack)))

@@ -21,10 +21,12 @@ from shared.errors import (
     QuotaExceeded,
     StorageFull,
     TooLarge,
+    Unavailable,
 )
 from shared.ids import new_id
 from shared.models import Dataset, DatasetItem, User
 from shared.samples import SAMPLES
+from shared.storage import told_when_full
 from web.requests import ModelChange
 from web.services import access
 from web.services import uploads as resumable
@@ -38,7 +40,6 @@ log = logging.getLogger(__name__)
 CHUNK = 1 << 20
 LONGEST_NAME = 200
 LONGEST_FILE_NAME = 1000
-NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
 
 Shape = dict[str, Any]
 
@@ -77,6 +78,7 @@ def add_sample(studio: Studio, user: User, sample: str, name: str = "") -> Shape
     return _accept(studio, user, row)
 
 
+@told_when_full()
 def add_upload(
     studio: Studio,
     user: User,
@@ -107,17 +109,13 @@ def add_upload(
             bytes=size,
         )
         return _accept(studio, user, row, accept_partial)
-    except (InvalidInput, TooLarge, QuotaExceeded, StorageFull):
+    except (InvalidInput, TooLarge, QuotaExceeded, StorageFull, OSError):
         uploads.discard(folder)
-        raise
-    except OSError as error:
-        uploads.discard(folder)
-        if error.errno in NO_SPACE:
-            raise StorageFull() from error
         raise
     # After an error of the database the row may be there all the same: the sweep decides.
 
 
+@told_when_full()
 def add_finished(
     studio: Studio, user: User, name: str, kind: str, upload_ids: list[str], accept_partial: bool
 ) -> Shape:
@@ -144,7 +142,7 @@ def add_finished(
             os.link(path, uploads.file_of(folder, number))
         uploads.write_names(folder, names)
         made = _accept(studio, user, row, accept_partial, upload_ids)
-    except (AppError, FileNotFoundError) as error:
+    except (AppError, OSError) as error:
         uploads.discard(folder)
         if isinstance(error, FileNotFoundError):
             raise Conflict("One of these uploads has just been used or deleted.") from None
@@ -339,7 +337,10 @@ def delete_dataset(studio: Studio, user: User, dataset_id: str, force: bool = Fa
         jobs = datasets.accepted_jobs(session, row.id)
         models = datasets.trained_models(session, row.id)
         if (jobs or models) and not force:
-            depends = [*_told(user, "job", jobs), *_told(user, "model", models)]
+            depends = [
+                *access.told(user.id, "job", jobs),
+                *access.told(user.id, "model", models),
+            ]
             raise InUse("Models or accepted jobs depend on this dataset.", dependents=depends)
         if datasets.is_remembered(session, row.id):
             row.deleted_at = clock(session)
@@ -351,20 +352,11 @@ def delete_dataset(studio: Studio, user: User, dataset_id: str, force: bool = Fa
         _free(studio, dataset_id)
 
 
-def _told(user: User, what: str, rows: Sequence[Any]) -> list[Shape]:
-    """Own ones by id; of other people's only how many."""
-    found: list[Shape] = [
-        {"type": what, "id": row_id} for row_id, user_id in rows if user_id == user.id
-    ]
-    others = len(rows) - len(found)
-    return [*found, {"type": what, "count": others, "whose": "others"}] if others else found
-
-
 def _free(studio: Studio, dataset_id: str) -> None:
     try:
         datasets.delete_bytes(studio.storage, dataset_id)
-    except OSError as error:
-        log.warning("bytes of a deleted dataset are left to the sweep: %s", error.strerror)
+    except (OSError, Unavailable) as error:
+        log.warning("bytes of a deleted dataset are left to the sweep: %s", error)
         return
     with studio.db.writing() as session:
         datasets.forget_items(session, dataset_id)

@@ -1,9 +1,9 @@
-"""The figures of /metrics, read from SQL: counts by an index, times from the newest jobs, tallies as they stand."""
+"""The figures of /metrics, read from SQL: jobs by state counted in an index, all else from tallies."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,29 +11,23 @@ from sqlalchemy.orm import Session
 from shared import catalog, disk, scheduling
 from shared.db import clock
 from shared.models import Job, Tally
+from shared.tallies import BUCKETS
 from web.services.studio import Studio
 
-WINDOW_SECONDS = 3600.0
-MOST_JOBS = 5000
 MOST_FAMILIES = 50
-BOUNDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400)
 
 
 @dataclass
 class Spread:
-    """A histogram of durations."""
+    """A histogram of durations since the first job of this installation."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    counts: dict[str, float] = field(default_factory=dict)
     total: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, how many are not above it), as Prometheus wants them."""
-        names = [f"{float(bound)}" for bound in BOUNDS] + ["+Inf"]
-        return [(name, float(sum(self.counts[: n + 1]))) for n, name in enumerate(names)]
+        counts = accumulate(self.counts.get(name, 0.0) for name in BUCKETS)
+        return list(zip(BUCKETS, counts, strict=True))
 
 
 @dataclass
@@ -54,16 +48,16 @@ def read_figures(studio: Studio) -> Figures:
     place = disk.usage(studio.settings)
     with studio.db.reading() as session:
         at = clock(session)
-        waits, runs = _times(session, at)
+        tallies = _tallies(session)
         live = catalog.live_workers(session)
         return Figures(
             jobs=_jobs(session),
             oldest=_oldest(session, at),
-            waits=waits,
-            runs=runs,
+            waits=_spreads(tallies.pop("job_wait_seconds", {})),
+            runs=_spreads(tallies.pop("job_run_seconds", {})),
             workers={kind: sum(w.kind == kind for w in live) for kind in ("device", "cpu")},
             live={worker.id for worker in live},
-            tallies=_tallies(session),
+            tallies=tallies,
             streams=studio.feed.open_slots,
             free_bytes=place["free_bytes"],
             disk_bytes=place["bytes"],
@@ -98,21 +92,17 @@ def _oldest(session: Session, at: float) -> dict[str, float]:
     return {lane: max(0.0, at - since.get(lane, at)) for lane in scheduling.LANES}
 
 
-def _times(session: Session, at: float) -> tuple[dict[str, Spread], dict[str, Spread]]:
-    """Of the newest that ended within the window: ix_job_finished_at finds them."""
-    rows = session.execute(
-        select(Job.kind, Job.created_at, Job.started_at, Job.finished_at)
-        .where(Job.finished_at > at - WINDOW_SECONDS)
-        .order_by(Job.finished_at.desc())
-        .limit(MOST_JOBS)
-    )
-    waits: dict[str, Spread] = {}
-    runs: dict[str, Spread] = {}
-    for kind, created_at, started_at, finished_at in rows:
-        if started_at is not None and finished_at is not None:
-            waits.setdefault(kind, Spread()).add(max(0.0, started_at - created_at))
-            runs.setdefault(kind, Spread()).add(max(0.0, finished_at - started_at))
-    return waits, runs
+def _spreads(found: dict[str, float]) -> dict[str, Spread]:
+    """Of each kind of job, from labels as shared.tallies.time writes them: `kind|bucket`."""
+    spreads: dict[str, Spread] = {}
+    for label, value in found.items():
+        kind, _, bucket = label.partition("|")
+        spread = spreads.setdefault(kind, Spread())
+        if bucket == "sum":
+            spread.total = value
+        else:
+            spread.counts[bucket] = value
+    return spreads
 
 
 def _tallies(session: Session) -> dict[str, dict[str, float]]:

@@ -10,14 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared import jobs as states
 from shared import quotas, waiting
-from shared.db import clock
-from shared.errors import AlreadyEnded, Conflict, InUse, InvalidInput, KeyReused
+from shared.db import NOW, clock
+from shared.errors import (
+    AlreadyEnded,
+    Conflict,
+    InUse,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    Unavailable,
+)
 from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
@@ -49,6 +57,10 @@ __all__ = [
 ]
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
+# Asked by every poll, so it is put together once; access.own() is the same rule for whole rows.
+TAG = select(Job.version, Job.state, NOW.label("at")).where(
+    Job.id == bindparam("job_id"), Job.user_id == bindparam("user_id"), Job.deleted_at.is_(None)
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +110,8 @@ def accept_once(
     with studio.db.reading() as session:
         quotas.check_storage(session, studio.settings, user.id)
         new = make(session)
-    return _accept(studio, user, new, key, digest)
+        queue = shown.queue_of_new(session, new, studio.settings)
+    return _accept(studio, user, new, queue, key, digest)
 
 
 def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
@@ -114,10 +127,19 @@ def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
             if parent is None or parent.state in ("failed", "cancelled"):
                 raise Conflict("The job that it waited for did not succeed.")
         new = submit.copy_of(job)
-    return _accept(studio, user, new, None, "")
+        queue = shown.queue_of_new(session, new, studio.settings)
+    return _accept(studio, user, new, queue)
 
 
-def _accept(studio: Studio, user: User, new: NewJob, key: str | None, digest: str) -> Submitted:
+def _accept(
+    studio: Studio,
+    user: User,
+    new: NewJob,
+    queue: dict[str, Any],
+    key: str | None = None,
+    digest: str = "",
+) -> Submitted:
+    """The place in the queue was looked up before: that takes long where many wait, and one writes at a time."""
     settings = studio.settings
     new = replace(
         new,
@@ -134,7 +156,7 @@ def _accept(studio: Studio, user: User, new: NewJob, key: str | None, digest: st
             if key and (replay := _replay(session, user, key, digest)):
                 session.rollback()
                 return replay
-            shape = shown.job(session, job, studio.settings)
+            shape = shown.accepted(job, queue)
             text = json.dumps(shape, ensure_ascii=False)
             if key:
                 session.add(_key_row(user, key, digest, job, text))
@@ -215,17 +237,12 @@ def get_job(studio: Studio, user: User, job_id: str) -> dict[str, Any]:
 
 def job_tag(studio: Studio, user: User, job_id: str) -> tuple[int, str, str]:
     """(version, state, ETag): cheap enough to be asked at every poll. Raises NotFound."""
-    with studio.db.reading() as session:
-        row = session.execute(
-            select(Job.version, Job.state).where(
-                Job.id == job_id, Job.user_id == user.id, Job.deleted_at.is_(None)
-            )
-        ).one_or_none()
-        if row is None:
-            access.own(session, Job, job_id, user)
-            raise AssertionError  # own() has raised NotFound
-        # the place in the queue moves without the row: while queued the clock is part of the tag
-        bucket = f".{int(clock(session) // 2)}" if row.state == "queued" else ""
+    with studio.db.glancing() as session:
+        row = session.execute(TAG, {"job_id": job_id, "user_id": user.id}).one_or_none()
+    if row is None:
+        raise NotFound()
+    # the place in the queue moves without the row: while queued the clock is part of the tag
+    bucket = f".{int(row.at // 2)}" if row.state == "queued" else ""
     return row.version, row.state, f'"{row.version}{bucket}"'
 
 
@@ -313,18 +330,14 @@ def _stopped(session: Session, job: Job) -> Job:
         return job  # it ended while we looked, which is just as well
 
 
-def _waiting_for(session: Session, job: Job) -> list[dict[str, str]]:
+def _waiting_for(session: Session, job: Job) -> list[dict[str, Any]]:
     """Jobs that would fail if this one were cancelled, that go on from it, or that read what it made."""
     active = Job.state.in_(("queued", "running"))
-    followers = session.scalars(select(Job.id).where(Job.continues == job.id, active))
-    waiting = session.scalars(select(Job.id).where(Job.waits_for == job.id, active))
-    readers = session.scalars(
-        select(Job.id).where(
-            active, Job.user_id == job.user_id, references.used(f"artifacts/{job.id}/")
-        )
-    )
-    found = {*readers, *followers} | (set() if job.state == "succeeded" else {*waiting})
-    return [{"type": "job", "id": job_id} for job_id in sorted(found)]
+    needs = [Job.continues == job.id, references.used(f"artifacts/{job.id}/")]
+    if job.state != "succeeded":
+        needs.append(Job.waits_for == job.id)
+    found = session.execute(select(Job.id, Job.user_id).where(active, or_(*needs)).order_by(Job.id))
+    return access.told(job.user_id, "job", found)
 
 
 def _delete_files(studio: Studio, job: Job) -> None:
@@ -338,5 +351,5 @@ def _delete_files(studio: Studio, job: Job) -> None:
         return
     try:
         studio.storage.delete(f"artifacts/{job.id}")
-    except OSError as error:
-        log.warning("files of a deleted job are left to the sweep: %s", error.strerror)
+    except (OSError, Unavailable) as error:
+        log.warning("files of a deleted job are left to the sweep: %s", error)

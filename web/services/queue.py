@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -58,6 +59,13 @@ def _lanes(session: Session, user: User) -> dict[str, dict[str, int]]:
         lanes[lane][state] += count
         lanes[lane]["mine" if is_mine else "others"] += count
     return lanes
+
+
+def line_of(studio: Studio, lane: str) -> int:
+    """How many jobs wait in this lane and are not paused."""
+    with studio.db.reading() as session:
+        waiting = (Job.state == "queued", Job.lane == lane, Job.paused_at.is_(None))
+        return session.scalar(select(func.count()).where(*waiting)) or 0
 
 
 def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, Any]]:
@@ -135,25 +143,39 @@ def get_me(studio: Studio, user: User) -> dict[str, Any]:
 
 def use_of(session: Session, user_id: str) -> dict[str, Any]:
     """What a user holds of each quota, and device-seconds in all."""
-    counts = _counts(session, user_id)
-    share = session.get(UserShare, user_id)
+    return uses_of(session, [user_id])[user_id]
+
+
+def uses_of(session: Session, user_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Of each of these users, in as many queries as for one."""
+    counts = _counts(session, user_ids)
+    rows = session.execute(
+        select(UserShare.user_id, UserShare.device_seconds).where(UserShare.user_id.in_(user_ids))
+    )
+    seconds = {user_id: device_seconds for user_id, device_seconds in rows}
+    storage = quotas.storage_used_by(session, user_ids)
+    today = quotas.used_today_by(session, user_ids, clock(session))
+    reserved = quotas.reserved_by(session, user_ids)
     return {
-        "queued_jobs": counts["queued"],
-        "running_jobs": counts["running"],
-        "storage_bytes": quotas.storage_used(session, user_id),
-        "device_seconds": round(share.device_seconds, 3) if share else 0.0,
-        "device_seconds_today": round(quotas.used_today(session, user_id, clock(session)), 3),
-        "device_seconds_reserved": round(quotas.reserved_seconds(session, user_id), 3),
+        one: {
+            "queued_jobs": counts[one, "queued"],
+            "running_jobs": counts[one, "running"],
+            "storage_bytes": int(storage[one]),
+            "device_seconds": round(seconds.get(one, 0.0), 3),
+            "device_seconds_today": round(today[one], 3),
+            "device_seconds_reserved": round(reserved[one], 3),
+        }
+        for one in user_ids
     }
 
 
-def _counts(session: Session, user_id: str) -> dict[str, int]:
+def _counts(session: Session, user_ids: Collection[str]) -> dict[tuple[str, str], int]:
     rows = session.execute(
-        select(Job.state, func.count())
-        .where(Job.user_id == user_id, Job.state.in_(("queued", "running")))
-        .group_by(Job.state)
+        select(Job.user_id, Job.state, func.count())
+        .where(Job.user_id.in_(user_ids), Job.state.in_(("queued", "running")))
+        .group_by(Job.user_id, Job.state)
     )
-    return defaultdict(int, {state: count for state, count in rows})
+    return defaultdict(int, {(user_id, state): count for user_id, state, count in rows})
 
 
 def readiness(studio: Studio) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import quotas
+from shared import disk, quotas
 from shared.db import lock_rows
 from shared.errors import StorageFull
 from shared.models import Quota, User
@@ -14,7 +14,7 @@ from web.services.studio import Studio
 
 def check_disk(studio: Studio) -> None:
     """Raises StorageFull."""
-    if studio.storage.free_percent() < studio.settings.disk_low_percent:
+    if disk.usage(studio.settings)["free_percent"] < studio.settings.disk_low_percent:
         raise StorageFull()
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from shared.config import Settings
 from shared.db import Database
 from shared.queue import Wakeups
-from shared.storage import LocalStorage
+from shared.storage import Storage
+from shared.storages import SHORT_PATIENCE, open_storage
 from web.feed import Feed
 from web.throttle import Throttle
 
@@ -18,7 +19,7 @@ class Studio:
 
     settings: Settings
     db: Database
-    storage: LocalStorage
+    storage: Storage
     wakeups: Wakeups
     feed: Feed
     throttle: Throttle = field(default_factory=Throttle)
@@ -37,7 +38,7 @@ def open_studio(settings: Settings) -> Studio:
     return Studio(
         settings=settings,
         db=db,
-        storage=LocalStorage(settings.storage),
+        storage=open_storage(settings, SHORT_PATIENCE),
         wakeups=Wakeups(settings),
         feed=Feed(db, most_waiters=settings.event_streams),
     )

@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.db import Database, clock
+from shared.db import NOW, Database, clock
 from shared.errors import InvalidInput, NotFound, NotSignedIn
 from shared.ids import new_id
 from shared.models import ApiToken, User
@@ -24,6 +24,13 @@ from web.services.studio import Studio
 TOKEN = re.compile(r"(atelier_[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 DAY = 86_400
 USED_SECONDS = 300.0
+# Asked by every request, so it is put together once. Nothing of the answer is kept: a token that is revoked and a user
+# who is deactivated are refused from the next request on.
+BY_PREFIX = (
+    select(ApiToken, User, NOW)
+    .join(User, User.id == ApiToken.user_id)
+    .where(ApiToken.prefix == bindparam("prefix"), ApiToken.revoked_at.is_(None), User.active)
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,16 +122,11 @@ def find_token(studio: Studio, token: str) -> tuple[ApiToken, User]:
     form = TOKEN.fullmatch(token)
     if form is None:
         raise NotSignedIn("This is not a valid token.")
-    with studio.db.reading() as session:
-        at = clock(session)
-        found = session.execute(
-            select(ApiToken, User)
-            .join(User, User.id == ApiToken.user_id)
-            .where(ApiToken.prefix == form[1], ApiToken.revoked_at.is_(None), User.active)
-        ).one_or_none()
+    with studio.db.glancing() as session:
+        found = session.execute(BY_PREFIX, {"prefix": form[1]}).one_or_none()
     if found is None or not hmac.compare_digest(found[0].sha256, _hash_of(token)):
         raise NotSignedIn("This is not a valid token.")
-    row, user = found
+    row, user, at = found
     if row.expires_at is not None and row.expires_at < at:
         raise NotSignedIn("This token has expired.")
     if (row.used_at or 0.0) < at - USED_SECONDS:
@@ -135,9 +137,7 @@ def find_token(studio: Studio, token: str) -> tuple[ApiToken, User]:
 def _mark_used(studio: Studio, token_id: str) -> None:
     try:
         with studio.db.writing() as session:
-            session.execute(
-                update(ApiToken).where(ApiToken.id == token_id).values(used_at=clock(session))
-            )
+            session.execute(update(ApiToken).where(ApiToken.id == token_id).values(used_at=NOW))
     except SQLAlchemyError as error:
         # a request that only reads must not fail because somebody else writes
         log.info("used_at not written: %s", type(error).__name__)

@@ -6,29 +6,28 @@ newer one goes on: bytes are written, synced and counted under the file's lock, 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from shared import uploads as places
-from shared.db import clock, now
-from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull, TooLarge
+from shared.db import NOW, clock
+from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, TooLarge
 from shared.ids import new_id
 from shared.models import Upload, User
-from shared.storage import sync_folder
+from shared.storage import sync_folder, told_when_full
 from web.services.room import check_disk, check_quota
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 BLOCK = 4 << 20  # synced and counted at a time; what is lost when a process dies
 MOST = 1000  # of one user at a time
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 Shape = dict[str, Any]
 
@@ -39,6 +38,7 @@ class OffsetMismatch(Conflict):
     code = "offset_mismatch"
 
 
+@told_when_full()
 def start(studio: Studio, user: User, length: int, name: str) -> Shape:
     """Raises TooLarge, QuotaExceeded, StorageFull."""
     most = studio.settings.max_upload_bytes
@@ -74,7 +74,7 @@ def show(studio: Studio, user: User, upload_id: str) -> Shape:
 def list_uploads(studio: Studio, user: User) -> Shape:
     """All that are not used yet, newest first."""
     with studio.db.reading() as session:
-        query = select(Upload).where(Upload.user_id == user.id, Upload.expires_at > now(session))
+        query = select(Upload).where(Upload.user_id == user.id, Upload.expires_at > NOW)
         rows = session.scalars(query.order_by(Upload.id.desc()).limit(MOST)).all()
     return {"items": [_shape(row) for row in rows], "next": None}
 
@@ -85,6 +85,7 @@ def remove(studio: Studio, user: User, upload_id: str) -> None:
     places.resumable_of(studio.settings, upload_id).unlink(missing_ok=True)
 
 
+@told_when_full()
 def receive(
     studio: Studio, user: User, upload_id: str, offset: int, chunks: Iterable[bytes]
 ) -> Shape:
@@ -92,15 +93,12 @@ def receive(
     fence = _take(studio, user, upload_id, offset)
     try:
         path = places.resumable_of(studio.settings, upload_id)
-        with path.open("r+b") as file:
+        # without a buffer: what it could not write it would try once more when it is closed
+        with path.open("r+b", buffering=0) as file:
             for block in _blocks(chunks):
                 offset = _append(studio, file, upload_id, fence, offset, block)
     except FileNotFoundError:
         raise NotFound() from None
-    except OSError as error:
-        if error.errno in NO_SPACE:
-            raise StorageFull() from error
-        raise
     return show(studio, user, upload_id)
 
 
@@ -121,7 +119,7 @@ def _take(studio: Studio, user: User, upload_id: str, offset: int) -> int:
 
 
 def _append(
-    studio: Studio, file: BinaryIO, upload_id: str, fence: int, offset: int, block: bytes
+    studio: Studio, file: FileIO, upload_id: str, fence: int, offset: int, block: bytes
 ) -> int:
     """The offset after this block, which is then on disk and counted."""
     check_disk(studio)
@@ -134,10 +132,7 @@ def _append(
             raise OffsetMismatch("Somebody else continues this upload.")
         if offset + len(block) > row.length:
             raise TooLarge(f"The upload was announced with {row.length:,} bytes.")
-        file.seek(offset)
-        file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
+        _write(file, offset, block)
         offset += len(block)
         with studio.db.writing() as session:
             at = clock(session) + places.KEPT_SECONDS
@@ -152,8 +147,21 @@ def _append(
     return offset
 
 
+def _write(file: FileIO, offset: int, block: bytes) -> None:
+    """All of it, on disk; or nothing, so that a full disk is not kept full."""
+    try:
+        file.seek(offset)
+        view = memoryview(block)
+        while view:
+            view = view[file.write(view) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(offset)
+        raise
+
+
 @contextmanager
-def _locked(file: BinaryIO) -> Iterator[None]:
+def _locked(file: FileIO) -> Iterator[None]:
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
@@ -202,7 +210,7 @@ def use_up(session: Session, user: User, upload_ids: list[str]) -> None:
 
 def _all_own(session: Session, user: User, upload_ids: list[str]) -> Any:
     return select(Upload).where(
-        Upload.id.in_(upload_ids), Upload.user_id == user.id, Upload.expires_at > now(session)
+        Upload.id.in_(upload_ids), Upload.user_id == user.id, Upload.expires_at > NOW
     )
 
 

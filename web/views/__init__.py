@@ -18,6 +18,7 @@ from web.views import (
     datasets,
     docs,
     generate,
+    help,
     home,
     jobs,
     joining,
@@ -26,6 +27,7 @@ from web.views import (
     numbers,
     people,
     queue,
+    results,
     signing,
     style,
     train,
@@ -38,6 +40,7 @@ SECTIONS = (
     ("pages.datasets.index", lazy_gettext("Datasets"), "database"),
     ("pages.train.index", lazy_gettext("Train"), "graduation-cap"),
     ("pages.models.index", lazy_gettext("Models"), "boxes"),
+    ("pages.results.index", lazy_gettext("Results"), "images"),
     ("pages.jobs.index", lazy_gettext("Jobs"), "list"),
     ("pages.queue.index", lazy_gettext("Queue"), "layers"),
 )
@@ -55,11 +58,13 @@ def init_app(app: Flask) -> None:
         generate,
         jobs,
         artifacts,
+        results,
         queue,
         account,
         people,
         admin,
         docs,
+        help,
         style,
     ):
         pages.register_blueprint(part.bp)
@@ -68,6 +73,7 @@ def init_app(app: Flask) -> None:
     numbers.init_app(app)
     words.init_app(app)
     media.init_app(app)
+    help.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(said=said)

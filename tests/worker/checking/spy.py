@@ -64,6 +64,8 @@ def main():
         look_around(request, work)
     elif order == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif order == "quote":
+        raise ValueError(f"cannot read {order}: canary text of an upload")
     elif order == "hang":
         time.sleep(3600)
     elif order == "full":

@@ -1,0 +1,54 @@
+"""What becomes of rows that come back from a backup: nobody holds a lease any more, no link of that time opens a door.
+
+Restoring writes them before anybody can run a job, so this stands beside shared/jobs.py and not in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# An old worker may still hold a job of before, under a fence that the new history would come to as well.
+FENCES_APART = 1_000_000
+
+Row = dict[str, Any]
+
+
+def job(row: Row, at: float) -> tuple[Row, Row | None]:
+    """The row, and the event that tells what happened to it. What ran waits again, without a strike."""
+    if row["state"] not in ("queued", "running"):
+        return row, None
+    row = row | {"fence": row["fence"] + FENCES_APART}
+    if row["state"] == "queued":
+        return row, None
+    cancelled = row["cancel_requested_at"] is not None
+    row |= {
+        "state": "cancelled" if cancelled else "queued",
+        "version": row["version"] + 1,
+        "owner": None,
+        "lease_until": None,
+        "not_before": None,
+        "progress_step": row["checkpoint_step"],
+        "charged_seconds": row["device_seconds"],
+        "finished_at": at if cancelled else None,
+    }
+    told = {"state": row["state"], "why": "restored"}
+    told |= {"attempt": row["attempt"], "fence": row["fence"]}
+    event = {"job_id": row["id"], "n": row["version"], "type": "state", "at": at, "data": told}
+    return row, event
+
+
+def short_task(row: Row) -> Row:
+    row = row | {"fence": row["fence"] + FENCES_APART}
+    if row["state"] == "running":
+        row |= {"state": "queued", "lease_until": None}
+    return row
+
+
+def user(row: Row) -> Row:
+    """A one-time link of that time was perhaps used, or sent to somebody who is not to have it any more."""
+    return row | {"link_hash": None, "link_until": None}
+
+
+def revoked(row: Row, at: float) -> Row:
+    """An invitation, or a token when that is asked for."""
+    return row | {"revoked_at": at if row["revoked_at"] is None else row["revoked_at"]}

@@ -1,0 +1,116 @@
+"""Small jobs for a long time, 20 a second over HTTP: what grows of memory, descriptors, Redis and the WAL.
+
+`--minutes 60` is the real thing; shorter runs reckon the growth of an hour from their second half, by least squares,
+because every process is still warming up in the first. Bars an hour: 20 MB for each process, 5 MB for Redis; the WAL
+below 64 MB and the descriptors where they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from shared.queue import redis_client
+from tests.bench.loaded import loaded, quantile, verdict
+from tests.bench.raw_http import Line
+
+JOBS_A_SECOND = 20
+LOOK_SECONDS = 10.0
+MOST_WAL_MB = 64
+LINES = 8
+MB = 1e6
+
+
+class Sizes:
+    """Samples of everything that could grow: {name: [(seconds, value)]}."""
+
+    def __init__(self, here) -> None:
+        self._here = here
+        self._began = time.monotonic()
+        self.samples: dict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    def look(self) -> None:
+        at = time.monotonic() - self._began
+        for name, process in self._processes():
+            with suppress(psutil.Error):
+                self.samples[f"{name} MB"].append((at, process.memory_info().rss / MB))
+                self.samples[f"{name} descriptors"].append((at, process.num_fds()))
+        with redis_client(self._here.settings) as client:
+            self.samples["redis MB"].append((at, client.info("memory")["used_memory"] / MB))
+        wal = Path(f"{self._here.settings.data}/atelier.db-wal")
+        self.samples["wal MB"].append((at, wal.stat().st_size / MB if wal.exists() else 0.0))
+
+    def _processes(self):
+        atelier = self._here.atelier
+        webs = atelier.named("web")
+        yield "web", webs[-1]
+        for n, main in enumerate(atelier.mains()):
+            yield f"main {n}", main
+        for n, child in enumerate(atelier.children()):
+            yield f"child {n}", child
+
+    def growth(self, name: str) -> float:
+        """An hour's, by least squares over the second half."""
+        points = self.samples[name][len(self.samples[name]) // 2 :]
+        mean_x = sum(x for x, _ in points) / len(points)
+        mean_y = sum(y for _, y in points) / len(points)
+        spread = sum((x - mean_x) ** 2 for x, _ in points)
+        slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+        return 3600 * slope
+
+
+async def submit(here, until: float, number: int, sent: list[float]) -> None:
+    line, at = Line(here.atelier.port, here.token), time.monotonic()
+    params = {"count": 1, "steps": 1, "step_seconds": 0.0}
+    body = {"kind": "generate", "model_id": here.model["id"], "params": params}
+    at += number / JOBS_A_SECOND
+    while at < until:
+        await asyncio.sleep(max(0.0, at - time.monotonic()))
+        began = time.monotonic()
+        status, _, answer = await line.ask("POST", "/jobs", body=body)
+        assert status == 202, answer
+        sent.append(time.monotonic() - began)
+        at += LINES / JOBS_A_SECOND
+    line.close()
+
+
+async def run(here, minutes: float) -> tuple[Sizes, list[float]]:
+    sizes, sent = Sizes(here), []
+    until = time.monotonic() + 60 * minutes
+    tasks = [asyncio.create_task(submit(here, until, n, sent)) for n in range(LINES)]
+    while time.monotonic() < until:
+        await asyncio.to_thread(sizes.look)
+        await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.gather(*tasks)
+    return sizes, sent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    minutes = parser.parse_args().minutes
+    with loaded() as here:
+        sizes, sent = asyncio.run(run(here, minutes))
+        waiting = len(here.client.jobs.list(state="queued", limit=1000))
+    print(f"{len(sent)} jobs in {minutes:g} minutes, {len(sent) / minutes / 60:.1f} a second")
+    print(f"  submit p95 {1000 * quantile(sent, 0.95):.0f} ms; still queued at the end: {waiting}")
+    for name, samples in sorted(sizes.samples.items()):
+        values = [value for _, value in samples]
+        print(
+            f"  {name:20} first {values[0]:8.1f}, last {values[-1]:8.1f}, most {max(values):8.1f}"
+        )
+    for name in sorted(sizes.samples):
+        kind = name.rpartition(" ")[2]
+        if name == "wal MB":
+            verdict("wal, largest", max(v for _, v in sizes.samples[name]), MOST_WAL_MB, "MB")
+        elif kind == "MB":
+            most = 5 if name.startswith("redis") else 20
+            verdict(f"{name} more in an hour", sizes.growth(name), most, "MB")
+        else:
+            verdict(f"{name} more in an hour", sizes.growth(name), 10, "")

@@ -1,0 +1,197 @@
+"""What a soak measured, read from the rows and the log once everything has ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import select
+
+from shared.db import Database
+from shared.errors import NotFound
+from shared.jobs import FINAL
+from shared.models import Job, JobEvent, Model
+from shared.storage import Storage
+from worker.chaos.faults import Breaker, Hit, Outages
+from worker.chaos.oracle import Problem
+from worker.chaos.orders import Books
+from worker.chaos.plan import Order, Plan
+
+STEP_LINE = re.compile(r"^step (\d+) (\d+)$", re.M)
+# What random faults may do to a job that they hit three times (or ten) without progress between.
+STRUCK_OUT = {"poison", "worker_lost", "oom"}
+# After these nobody obeys a cancel until the lease is over, or the worker goes on.
+OWNER_GONE = {"kill main", "kill child", "stop child", "drain"}
+
+
+@dataclass
+class Figures:
+    """Seconds by kind, and what is not as it was promised."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    families: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+    taken_back: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    recovery: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cancels: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    submits_without_redis: list[float] = field(default_factory=list)
+    struck_out: int = 0
+    steps: int = 0
+    steps_again: int = 0
+
+
+def read(
+    plan: Plan,
+    books: Books,
+    db: Database,
+    storage: Storage,
+    breaker: Breaker,
+    log: str,
+    lease: float,
+) -> Figures:
+    """Asked once, after the end."""
+    figures, hits = Figures(), breaker.hits
+    with db.reading() as session:
+        names = [books.name_of(order) for order in plan.orders]
+        jobs = list(session.scalars(select(Job).where(Job.name.in_(names))))
+        events = select(JobEvent).where(JobEvent.type == "state").order_by(JobEvent.n)
+        history: dict[str, list[JobEvent]] = defaultdict(list)
+        for event in session.scalars(events):
+            history[event.job_id].append(event)
+        models = list(session.scalars(select(Model)))
+    figures.states = Counter(job.state for job in jobs)
+    figures.families = Counter(job.family for job in jobs)
+    figures.problems += _promises(plan, books, jobs)
+    figures.problems += _wrong_models(jobs, models, storage)
+    figures.struck_out = sum(job.state == "failed" and job.error_code in STRUCK_OUT for job in jobs)
+    for hit in (hit for hit in hits if hit.is_kill):
+        for job_id, fence in hit.jobs:
+            back, again = _back_at(history[job_id], hit.at, fence)
+            if back is not None:
+                figures.taken_back[hit.kind].append(back - hit.at)
+            if again is not None:
+                figures.recovery[hit.kind].append(again - hit.at)
+    kind_of = partial(_kind_of, history=history, hits=hits, lease=lease)
+    figures.cancels = _cancels(books, jobs, kind_of)
+    figures.submits_without_redis = _submits_while_away(books, breaker.outages)
+    _read_steps(figures, log)
+    return figures
+
+
+def _promises(plan: Plan, books: Books, jobs: list[Job]) -> Iterable[Problem]:
+    """Accepted means kept, once; and nothing ends as nobody asked for."""
+    yield from _kept(books, {job.id: job for job in jobs})
+    orders: dict[str, Order] = {books.name_of(order): order for order in plan.orders}
+    for name, count in Counter(job.name for job in jobs).items():
+        if count > 1:
+            yield Problem("doubled", f"{count} jobs are named {name!r}")
+    for job in jobs:
+        if job.state == "cancelled" and not orders[job.name].cancel:
+            yield Problem("illegal", f"job {job.id} was cancelled, and nobody had asked")
+        if job.state == "failed" and job.error_code not in STRUCK_OUT | {"parent_failed"}:
+            yield Problem("illegal", f"job {job.id} failed: {job.error_code} {job.error_message}")
+    for number, text in books.refused.items():
+        yield Problem("illegal", f"order {number} was refused: {text}")
+    for text in books.broken:
+        yield Problem("illegal", text)
+
+
+def _kept(books: Books, by_id: dict[str, Job]) -> Iterable[Problem]:
+    for number, ids in books.ids.items():
+        if len(ids) > 1:
+            yield Problem("doubled", f"order {number} was answered with {sorted(ids)}")
+        for job_id in ids:
+            job = by_id.get(job_id)
+            if job is None:
+                yield Problem("lost", f"order {number} was accepted as {job_id}, which is gone")
+            elif job.state not in FINAL:
+                yield Problem("lost", f"job {job_id} (order {number}) is still {job.state}")
+
+
+def _wrong_models(jobs: list[Job], models: list[Model], storage: Storage) -> Iterable[Problem]:
+    """The same training is the same model, whatever happened to it; and each step is in it once."""
+    made = {model.job_id: model for model in models}
+    same: dict[tuple[object, ...], tuple[str, str]] = {}
+    for job in jobs:
+        model = made.get(job.id)
+        if model is None or job.family != "sleep_steps":
+            continue
+        try:
+            with storage.open(f"{model.location}/model.json") as file:
+                seen = json.load(file)["seen"]
+        except NotFound:
+            seen = []  # the oracle tells of it
+        if seen != list(range(1, len(seen) + 1)):
+            yield Problem("doubled", f"the model of job {job.id} holds a step twice or not at all")
+        key = (job.dataset_id, job.seed, job.params["steps"], job.params["validate_every"])
+        # the model's own hash also covers its card, where the mark of each order stands
+        sha256 = model.files["model.json"]["sha256"]
+        first = same.setdefault(key, (job.id, sha256))
+        if first[1] != sha256:
+            yield Problem("illegal", f"jobs {first[0]} and {job.id} made different models")
+
+
+def _back_at(events: list[JobEvent], at: float, fence: int) -> tuple[float | None, float | None]:
+    """When a job that was hit was in the queue again, and when it ran again; or ended, for both."""
+    later = [event for event in events if event.at > at and event.data.get("fence", 0) > fence]
+    back = next((event.at for event in later), None)
+    ends = (e.at for e in later if e.data["state"] in FINAL or _is_claim(e))
+    return back, next(ends, None)
+
+
+def _is_claim(event: JobEvent) -> bool:
+    return event.data["state"] == "running" and "cancel_requested" not in event.data
+
+
+def _cancels(
+    books: Books, jobs: list[Job], kind_of: Callable[[str, Job], str]
+) -> dict[str, list[float]]:
+    by_id = {job.id: job for job in jobs}
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for cancel in books.cancels:
+        job = by_id.get(cancel.job_id)
+        if job is None or job.state != "cancelled" or job.finished_at is None:
+            continue
+        asked_at = job.cancel_requested_at or cancel.asked_at
+        seconds[kind_of(cancel.kind, job)].append(max(0.0, job.finished_at - asked_at))
+    return seconds
+
+
+def _kind_of(
+    asked: str, job: Job, history: dict[str, list[JobEvent]], hits: list[Hit], lease: float
+) -> str:
+    """What the cancel found: random faults make dead owners of live ones, and runs of what was queued."""
+    asked_at, ended_at = job.cancel_requested_at, job.finished_at or 0.0
+    if asked_at is None:
+        return "queued"
+    claimed_at = max((e.at for e in history[job.id] if _is_claim(e)), default=0.0)
+    hit_it = {
+        hit.kind
+        for hit in hits
+        if job.id in dict(hit.jobs)
+        and claimed_at <= hit.at < ended_at
+        and hit.until > asked_at - lease
+    }
+    if hit_it & OWNER_GONE:
+        return "dead owner"
+    return "deaf" if asked == "deaf" or "stop runner" in hit_it else "running"
+
+
+def _read_steps(figures: Figures, log: str) -> None:
+    """Each step of a marked training told itself when it was made."""
+    made = Counter(STEP_LINE.findall(log))
+    figures.steps = made.total()
+    figures.steps_again = made.total() - len(made)
+
+
+def _submits_while_away(books: Books, outages: Outages) -> list[float]:
+    """How long submits took that began while Redis was away and web was not."""
+    return [
+        end - begin
+        for begin, end in books.submits
+        if outages.overlap("redis", begin, end) and not outages.overlap("web", begin, end)
+    ]
