@@ -132,7 +132,7 @@ class People:
     def _post(
         self, order: Order, path: str, body: dict[str, Any] | None, key: str = ""
     ) -> tuple[httpx.Response, float]:
-        """Again and again while the server is away: with a key that is one submit. The answer, and when it was asked."""
+        """Again and again while the server is away: with a key, one submit. The answer, and when it was asked."""
         headers = {"Authorization": f"Bearer {self._tokens[order.user]}"}
         headers |= {"Idempotency-Key": key} if key else {}
         until = time.monotonic() + PATIENCE_SECONDS
