@@ -18,7 +18,6 @@ from urllib.parse import unquote
 from atelier_client.connection import Connection, Object
 from atelier_client.errors import BrokenDownload, Unreachable
 
-CHUNK = 1 << 20
 PAUSE = 0.5
 Progress = Callable[[int, int], None]
 
@@ -112,7 +111,8 @@ def _fetch_rest(
             return False
         # 200 to a Range: the bytes are other ones now, or a server that knows no ranges sends all again
         with part.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_bytes(CHUNK):
+            # as it comes: what a chunk of our size still waited for would be lost with the connection
+            for chunk in response.iter_bytes():
                 file.write(chunk)
                 if on_progress:
                     on_progress(file.tell(), source.size or 0)
@@ -126,7 +126,7 @@ def _problem(source: Source, part: Path) -> str:
     try:
         with zipfile.ZipFile(part) as archive:
             broken = archive.testzip()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, OSError):  # it looks for its parts before the file's beginning
         return "this is no whole zip"
     return f"{broken} in it is broken" if broken else ""
 

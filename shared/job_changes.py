@@ -38,9 +38,10 @@ def change(
     events: list[Event],
     *guard: ColumnElement[bool],
     source: str = "running",
+    at: float | None = None,
 ) -> Job | None:
     """The compare-and-swap under everything here: changes the row if (id, fence, state) still hold and appends
-    the events; None, with nothing written, when they do not."""
+    the events, which happened `at` (now); None, with nothing written, when they do not."""
     statement = (
         update(Job)
         .where(Job.id == lease.job_id, Job.fence == lease.fence, Job.state == source, *guard)
@@ -51,7 +52,7 @@ def change(
     job = session.scalars(statement).one_or_none()
     if job is None:
         return None
-    at = clock(session)
+    at = clock(session) if at is None else at
     first = job.version - len(events) + 1
     for n, (kind, data) in enumerate(events, start=first):
         which = {"attempt": job.attempt, "fence": job.fence} if kind == "state" else {}
@@ -92,6 +93,7 @@ def end(
         [*(before or []), ("state", data)],
         *guard,
         source=source,
+        at=at,
     )
     if job:
         settle(session, job, used)

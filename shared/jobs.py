@@ -166,6 +166,7 @@ def start(session: Session, lease: Lease, worker_id: str, lease_seconds: float) 
         Job.paused_at.is_(None),
         Job.cancel_requested_at.is_(None),
         source="queued",
+        at=at,
     )
     if job and job.kind == "generate" and job.waits_for and not job.model_id:
         outputs.take_model_of_parent(session, job)
@@ -229,10 +230,11 @@ def report(session: Session, lease: Lease, news: Report, *, most_log_bytes: int 
     events += news.events
     if not events:
         return still_held(session, lease)
-    job = change(session, lease, values, events)
+    at = clock(session)
+    job = change(session, lease, values, events, at=at)
     if job is None:
         return False
-    outputs.record_report(session, job, news, [row for _, row in previews])
+    outputs.record_report(session, job, news, [row for _, row in previews], at)
     return True
 
 
@@ -261,7 +263,7 @@ def succeed(session: Session, lease: Lease, outcome: Outcome) -> Job:
     rows = [outputs.artifact_row(new, lease, at) for new in outcome.artifacts]
     result = {
         "model_id": outcome.model.id if outcome.model else None,
-        "artifacts": [row.id for row in rows if row.role != "preview"],
+        "artifacts": [row.id for row in rows if row.role in ("output", "grid")],
         "metrics": outcome.metrics,
     }
     farther = Job.progress_total > Job.progress_step

@@ -54,8 +54,9 @@ def fitting_log(session: Session, lease: Lease, text: str, most_bytes: int) -> s
     return text if len(data) <= room else data[:room].decode(errors="ignore") + LOG_IS_FULL
 
 
-def record_report(session: Session, job: Job, news: Report, previews: list[Artifact]) -> None:
-    at = clock(session)
+def record_report(
+    session: Session, job: Job, news: Report, previews: list[Artifact], at: float
+) -> None:
     if news.points:
         session.add(
             MetricPoint(
@@ -69,8 +70,8 @@ def record_report(session: Session, job: Job, news: Report, previews: list[Artif
         )
     if news.log:
         session.add(JobLog(job_id=job.id, n=job.version, at=at, text=news.log))
-    _add_artifacts(session, job, previews, at)
     if previews:
+        _add_artifacts(session, job, previews, at)
         thin_out(session, job.id, at)
 
 

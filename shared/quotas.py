@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -35,6 +36,7 @@ DAY = 86_400.0
 UNKNOWN_SECONDS = 30.0
 
 UserColumn = InstrumentedAttribute[str]
+SizeColumn = InstrumentedAttribute[int]
 Users = Collection[str]  # ids
 Sums = defaultdict[str, float]  # of each user
 
@@ -236,51 +238,32 @@ def waiting_words(session: Session, settings: Settings, user_id: str) -> str | N
 
 def storage_used(session: Session, user_id: str) -> int:
     """Bytes of everything the user has not deleted; uploads count from their first moment."""
-    return int(session.scalar(STORAGE_USED, {"user_id": user_id}) or 0)
-
-
-def _storage_used() -> Select[tuple[int]]:
-    """Asked at every submit: one statement, put together once."""
-    mine: BindParameter[str] = bindparam("user_id")
-    held = [
-        select(func.coalesce(func.sum(table.bytes), 0)).where(
-            table.user_id == mine, table.deleted_at.is_(None)
-        )
-        for table in (Artifact, Dataset, Model)
-    ]
-    # there are few checkpoints, and many jobs of a user: never to be read the other way round
-    is_mine = select(Job.id).where(Job.id == Checkpoint.job_id, Job.user_id == mine).exists()
-    checkpoints = select(func.coalesce(func.sum(Checkpoint.bytes), 0)).where(is_mine)
-    # what is still being received was promised its whole length
-    promised = select(func.coalesce(func.sum(Upload.length), 0)).where(Upload.user_id == mine)
-    parts = [part.scalar_subquery() for part in (*held, checkpoints, promised)]
-    return select(sum(parts[1:], parts[0]))
-
-
-STORAGE_USED = _storage_used()
+    return int(storage_used_by(session, [user_id])[user_id])
 
 
 def storage_used_by(session: Session, user_ids: Users) -> Sums:
     """The same of many at once."""
-    queries: list[Select[str, Any]] = [
-        select(table.user_id, func.sum(table.bytes)).where(
-            table.user_id.in_(user_ids), table.deleted_at.is_(None)
-        )
-        for table in (Artifact, Dataset, Model)
-    ]
-    queries.append(
-        select(Job.user_id, func.sum(Checkpoint.bytes))
-        .join(Checkpoint, Job.id == Checkpoint.job_id)
-        .where(Job.user_id.in_(user_ids))
-    )
+    rows = session.execute(STORAGE_USED, {"user_ids": list(user_ids)})
+    return defaultdict(float, {user_id: float(held) for user_id, held in rows})
+
+
+def _storage_used() -> Select[str, Any]:
+    """Asked at every submit: one statement, put together once."""
+    users: BindParameter[Any] = bindparam("user_ids", expanding=True)
+
+    def held(user: UserColumn, size: SizeColumn, *conditions: Any) -> Select[str, Any]:
+        total = func.sum(size).label("bytes")
+        return select(user, total).where(user.in_(users), *conditions).group_by(user)
+
+    parts = [held(t.user_id, t.bytes, t.deleted_at.is_(None)) for t in (Artifact, Dataset, Model)]
+    parts.append(held(Job.user_id, Checkpoint.bytes, Checkpoint.job_id == Job.id))
     # what is still being received was promised its whole length
-    promised = select(Upload.user_id, func.sum(Upload.length))
-    queries.append(promised.where(Upload.user_id.in_(user_ids)))
-    total: Sums = defaultdict(float)
-    for query in queries:
-        for user_id, held in _sums(session, query).items():
-            total[user_id] += held
-    return total
+    parts.append(held(Upload.user_id, Upload.length))
+    every = union_all(*parts).subquery()
+    return select(every.c.user_id, func.sum(every.c.bytes)).group_by(every.c.user_id)
+
+
+STORAGE_USED = _storage_used()
 
 
 def storage_limit(session: Session, settings: Settings, user_id: str) -> int:

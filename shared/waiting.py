@@ -13,27 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import (
-    BindParameter,
-    Boolean,
-    ColumnElement,
-    Double,
-    Select,
-    String,
-    and_,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-    tuple_,
-)
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from shared import catalog
 from shared.db import clock
 from shared.job_records import NewJob
-from shared.models import Job, User, UserShare, Worker
+from shared.models import Job, UserShare, Worker
+from shared.queue_sums import BY_USER, EARLIER, LATER, RUNNING
 from shared.shares import PREPAID_SECONDS, busy
 
 # Lanes whose jobs a worker takes first.
@@ -65,6 +52,10 @@ class _Line:
         return _Line(
             self.jobs + other.jobs, self.seconds + other.seconds, self.unknown + other.unknown
         )
+
+    def __sub__(self, other: _Line) -> _Line:
+        seconds = max(0.0, self.seconds - other.seconds)
+        return _Line(self.jobs - other.jobs, seconds, self.unknown - other.unknown)
 
 
 @dataclass(frozen=True)
@@ -172,9 +163,14 @@ class _Now:
         return {"lane": lane, "offered": offered, "anything": not offered}
 
     def before(self, job: Job | NewJob, rank: float, job_id: str) -> _Line:
-        """What of its owner's goes before a job with this rank and id."""
+        """What of its owner's goes before a job with this rank and id: all but what does not, since most who ask have
+        just submitted it."""
+        lines = [o.line for o in self.others(job.lane) if o.user_id == job.user_id]
+        if not lines:
+            return _Line()
         place = {"user_id": job.user_id, "rank": rank, "id": job_id}
-        return _line(self.session.execute(EARLIER_OF_ONE, {**self.line(job.lane), **place}).one())
+        later = _line(self.session.execute(LATER, {**self.line(job.lane), **place}).one())
+        return lines[0] - later
 
     def others(self, lane: str) -> list[_Other]:
         if lane not in self.lanes:
@@ -270,90 +266,7 @@ class _Other:
         return _Line(jobs, part * self.line.seconds, math.ceil(part * self.line.unknown))
 
 
-# ---- sums of the queue --------------------------------------------------------------------------------
-
-
-# Put together once: that would take as long as asking, and both are done at every submit.
-
-
-SECONDS = func.coalesce(Job.estimate_seconds, PREPAID_SECONDS)
-UNKNOWN = case((Job.estimate_seconds.is_(None), 1), else_=0)
-SUMS = (
-    func.count().label("jobs"),
-    func.coalesce(func.sum(SECONDS), 0.0).label("seconds"),
-    func.coalesce(func.sum(UNKNOWN), 0).label("unknown"),
-)
-
-
-def _in_line() -> ColumnElement[bool]:
-    """What can be claimed some time without anybody doing anything: others hold nobody up."""
-    parent = aliased(Job)
-    parent_succeeded = (
-        select(parent.id)
-        .where(parent.id == Job.waits_for, parent.state == "succeeded")
-        .correlate(Job)
-        .exists()
-    )
-    offered: BindParameter[Any] = bindparam("offered", expanding=True)
-    return and_(
-        Job.state == "queued",
-        Job.lane == bindparam("lane"),
-        Job.paused_at.is_(None),
-        or_(Job.waits_for.is_(None), parent_succeeded),
-        or_(
-            bindparam("anything", type_=Boolean()),
-            tuple_(Job.family, Job.family_version).in_(offered),
-        ),
-    )
-
-
-def _by_user() -> Select[Any]:
-    held = select(Job.user_id, *SUMS).where(_in_line()).group_by(Job.user_id).subquery()
-    return (
-        select(held, UserShare.vtime, UserShare.weight)
-        .join(UserShare, UserShare.user_id == held.c.user_id)
-        .join(User, User.id == held.c.user_id)
-        .where(User.active)
-    )
-
-
-def _earlier_of_each() -> Select[Any]:
-    order = Job.rank, Job.id
-    ids: BindParameter[Any] = bindparam("ids", expanding=True)
-    own = (
-        select(
-            Job.id,
-            Job.estimate_seconds.label("mine"),
-            func.count().over(order_by=order).label("jobs"),
-            func.sum(SECONDS).over(order_by=order).label("seconds"),
-            func.sum(UNKNOWN).over(order_by=order).label("unknown"),
-        )
-        .where(Job.user_id == bindparam("user_id"), or_(_in_line(), Job.id.in_(ids)))
-        .subquery()
-    )
-    return select(own).where(own.c.id.in_(ids))
-
-
-BY_USER = _by_user()
-EARLIER_OF_EACH = _earlier_of_each()
-# of one job alone: sums cost a fraction of what windows do
-EARLIER_OF_ONE = select(*SUMS).where(
-    _in_line(),
-    Job.user_id == bindparam("user_id"),
-    tuple_(Job.rank, Job.id)
-    < tuple_(bindparam("rank", type_=Double()), bindparam("id", type_=String())),
-)
-RUNNING = select(
-    Job.owner,
-    Job.kind,
-    Job.attempt,
-    Job.started_at,
-    Job.device_seconds,
-    Job.estimate_seconds,
-    Job.progress_step,
-    Job.progress_total,
-    Job.continues_step,
-).where(Job.state == "running")
+# ---- lines ---------------------------------------------------------------------------------------------
 
 
 def _line(row: Any) -> _Line:
@@ -368,11 +281,12 @@ def _own_lines(now: _Now, jobs: list[Job]) -> dict[str, _Line]:
     for lane in sorted({job.lane for job in jobs}):
         ids = [job.id for job in jobs if job.lane == lane]
         these = {**now.line(lane), "user_id": jobs[0].user_id, "ids": ids}
-        for row in now.session.execute(EARLIER_OF_EACH, these):
-            itself = PREPAID_SECONDS if row.mine is None else row.mine
-            found[row.id] = _Line(
-                row.jobs - 1, max(0.0, row.seconds - itself), row.unknown - (row.mine is None)
-            )
+        for row in now.session.execute(EARLIER, these):
+            itself = _Line()
+            if row.counts:
+                seconds = PREPAID_SECONDS if row.mine is None else row.mine
+                itself = _Line(1, seconds, int(row.mine is None))
+            found[row.id] = _line(row) - itself
     return found
 
 

@@ -23,7 +23,8 @@ import psycopg
 import redis
 
 UNPRIVILEGED = ("nobody", "postgres", "daemon")
-PATIENCE = 30.0
+# long, for a machine that does much else; who waits for nothing waits this long only when it fails
+PATIENCE = 90.0
 
 
 def free_port() -> int:

@@ -22,7 +22,7 @@ from shared.job_records import NewJob
 from shared.models import Dataset, Job, JobEvent, JobLog, Model, User, Worker
 from shared.storage import Storage
 from shared.storages import open_storage
-from tests.servers import die_with_parent, wait_until
+from tests.servers import PATIENCE, die_with_parent, wait_until
 
 FAMILIES = Path(__file__).parent / "families"
 ROOT = FAMILIES.parent.parent
@@ -135,7 +135,7 @@ class Work:
         with self.db.reading() as session:
             return session.get(Job, job_id)
 
-    def wait(self, job_id: str, *states: str, seconds: float = 30) -> Job:
+    def wait(self, job_id: str, *states: str, seconds: float = PATIENCE) -> Job:
         """The job in one of these states (any final one when none is named)."""
         wanted = states or FINAL
         found = {}
@@ -157,11 +157,11 @@ class Work:
             rows = select(JobLog.text).where(JobLog.job_id == job_id).order_by(JobLog.n)
             return "".join(session.scalars(rows))
 
-    def wait_step(self, job_id: str, step: int, seconds: float = 30) -> Job:
+    def wait_step(self, job_id: str, step: int, seconds: float = PATIENCE) -> Job:
         wait_until(lambda: self.job(job_id).progress_step >= step, seconds, f"step {step}")
         return self.job(job_id)
 
-    def wait_checkpoint(self, job_id: str, step: int = 1, seconds: float = 30) -> Job:
+    def wait_checkpoint(self, job_id: str, step: int = 1, seconds: float = PATIENCE) -> Job:
         wait_until(lambda: self.job(job_id).checkpoint_step >= step, seconds, "checkpoint")
         return self.job(job_id)
 
@@ -285,7 +285,7 @@ class WorkerProcess:
             self.process.wait()
         self.assert_nothing_left()
 
-    def assert_nothing_left(self, seconds: float = 10) -> None:
+    def assert_nothing_left(self, seconds: float = 60) -> None:
         wait_until(lambda: not any(map(is_alive, self.seen)), seconds, f"{self.seen} to end")
 
 

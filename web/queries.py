@@ -71,6 +71,12 @@ class EventsAfter(Strict):
     limit: Whole = Field(200, ge=1, le=1000, description="Most events in one answer.")
 
 
+class EndedAfter(Strict):
+    after: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,9})?-[0-9a-z]{0,32}$")] | None = (
+        Field(None, description="The `next` of the answer before this one; without it, from now.")
+    )
+
+
 class Points(Strict):
     max_points: Whole = Field(500, ge=2, le=10_000, description="Most points of each series.")
 

@@ -64,6 +64,7 @@ def _not_blank(text: str) -> str:
 NO_NUL = r"^[^\x00]*$"
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 NOT_BLANK = r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\x85\s][^\x00-\x1f\x7f]*$"
+TAG = r"^[^\x00-\x1f\x7f,]*[^\x00-\x1f\x7f\x85\s,][^\x00-\x1f\x7f,]*$"
 
 # An id or a name. Whatever else fits in a line is answered as an id that is not here.
 ID = "^[A-Za-z0-9_.:-]{1,64}$"
@@ -124,6 +125,30 @@ class ModelChange(Strict):
     """The body of PATCH /models/ID."""
 
     name: GivenName | None = None
+    visibility: Literal["private", "shared"] | None = None
+
+
+def _tag(text: str) -> str:
+    if "," in (line := _not_blank(text)):
+        raise ValueError("must not contain a comma")
+    return line
+
+
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=40, json_schema_extra={"pattern": TAG}),
+    AfterValidator(_tag),
+]
+Tags = Annotated[list[Tag], Field(max_length=20)]
+
+
+class ArtifactChange(Strict):
+    """The body of PATCH /artifacts/ID: star and tags of one's own, and who may see it."""
+
+    starred: bool | None = None
+    tags: Tags | None = Field(None, description="All of them; those that are not here go.")
+    add_tags: Tags = Field(default_factory=list)
+    remove_tags: Tags = Field(default_factory=list)
     visibility: Literal["private", "shared"] | None = None
 
 

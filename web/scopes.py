@@ -17,6 +17,7 @@ ADMIN = "admin"
 NOUNS = {
     "jobs": "jobs",
     "events": "jobs",
+    "ended": "jobs",
     "checkpoints": "jobs",
     "artifacts": "jobs",
     "archives": "jobs",

@@ -13,6 +13,7 @@ from typing import Any
 from shared.params import Params, schema_of
 
 Rule = tuple[str, str, str]
+Preset = tuple[str, str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Family:
     generate: type[Params] | None = None
     train_example: Mapping[str, Any] = field(default_factory=dict)
     generate_example: Mapping[str, Any] = field(default_factory=dict)
+    # (name, title, what differs from the defaults): named ways to fill in the form
+    train_presets: tuple[Preset, ...] = ()
+    generate_presets: tuple[Preset, ...] = ()
     accepts: tuple[tuple[str, str], ...] = ()  # (expression over the dataset's facts, message)
     train_rules: tuple[Rule, ...] = ()  # (expression, parameter, message)
     generate_rules: tuple[Rule, ...] = ()
@@ -50,6 +54,10 @@ class Family:
             action: {
                 "schema": schema_of(params),
                 "example": dict(getattr(self, f"{action}_example")),
+                "presets": [
+                    {"name": name, "title": title, "params": dict(values)}
+                    for name, title, values in getattr(self, f"{action}_presets")
+                ],
                 "rules": [list(rule) for rule in getattr(self, f"{action}_rules")],
                 "cost": dict(getattr(self, f"{action}_cost")),
             }

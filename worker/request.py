@@ -15,6 +15,7 @@ from worker.labels import label_of, labelled
 from worker.model_cache import schema_in
 from worker.seeds import derive_seed
 from worker.station import Station
+from worker.thumbnail import thumbnail
 from worker.training_report import numbers
 
 REPORT_SECONDS = 1.0
@@ -95,6 +96,19 @@ class Request:
         }
         label = label_of(producer=configure.producer, service=configure.label_service, **made_from)
         (self._out / name).write_bytes(labelled(data, media_type, label, made_from))
+        self._tell(role, index, name, media_type, label=label, **more)
+        if small := self._small(data, media_type):
+            (self._out / f"{name}.jpg").write_bytes(small)
+            self._tell("thumbnail", index, f"{name}.jpg", "image/jpeg", label=label)
+
+    def _small(self, data: bytes, media_type: str) -> bytes | None:
+        try:
+            return thumbnail(data, media_type)
+        except Exception as error:  # a picture that cannot be read is shown as it is
+            self.station.log(self.job, f"No thumbnail: {type(error).__name__}: {error}")
+            return None
+
+    def _tell(self, role: str, index: int, name: str, media_type: str, **more: Any) -> None:
         self.station.tell(
             link.Output(
                 job=self.job,
@@ -103,7 +117,6 @@ class Request:
                 name=name,
                 file=name,
                 media_type=media_type,
-                label=label,
                 **({"seed": self.start.seed} | more),
             )
         )

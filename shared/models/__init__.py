@@ -13,6 +13,7 @@ from shared.models.invitation import Invitation
 from shared.models.job import Job
 from shared.models.job_event import JobEvent
 from shared.models.job_log import JobLog
+from shared.models.mark import Mark
 from shared.models.metric_point import MetricPoint
 from shared.models.model import Model
 from shared.models.outbox import OutboxMessage
@@ -42,6 +43,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobLog",
+    "Mark",
     "MetricPoint",
     "Model",
     "OutboxMessage",

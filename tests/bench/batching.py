@@ -2,8 +2,8 @@
 
 `python -m tests.bench batching`: vae requests are 4, then 16 pictures of 32 x 32, transformer_lm requests are 200
 characters. Rounds of both ways take turns; throughput is by the median round. Bars: 3 times for pictures, 6 times for
-texts. Pictures are computed one at a time on purpose (worker/nn/picture_sampler.py), so what many of them gain is the
-platform's part alone: the more pictures a request asks for, the less.
+texts. Small pictures are painted by eight whoever asked for them (worker/nn/picture_sampler.py): what many users gain
+over one is the platform's part: the more pictures a request asks for, the less.
 """
 
 from __future__ import annotations

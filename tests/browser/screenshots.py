@@ -113,7 +113,7 @@ class Content:
             "train-new": f"/train/vae?dataset_id={self.digits}",
             "models": "/models",
             "model": f"/models/{model}",
-            "generate": f"/models/{model}/generate",
+            "generate": f"/generate/{model}",
             "jobs": "/jobs",
             "running": f"/jobs/{self.running['id']}",
             "training": f"/jobs/{self.training['id']}",

@@ -96,7 +96,7 @@ def test_an_invitation_is_made_used_and_told(page_at, atelier):
 
     admin.goto("/people")
     admin.get_by_role("link", name="newcomer").click()
-    admin.get_by_label("Queued jobs").fill("1")
+    admin.locator("[name=max_queued_jobs]").fill("1")
     admin.locator("form", has=admin.locator("[name=weight]")).get_by_role("button").click()
     admin.get_by_text("Saved.").wait_for()
     admin.locator("summary", has_text="Deactivate…").click()

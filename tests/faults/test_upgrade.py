@@ -132,7 +132,7 @@ def test_workers_of_two_versions_claim_only_what_they_have(bench, newer_families
 # ---- the schema moves on
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def migrated_bench(request, make_settings, valkey, tmp_path):
     """A database that the migrations made, as in an installation."""
     if request.param == "sqlite":

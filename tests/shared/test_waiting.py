@@ -71,6 +71,24 @@ def test_positions_follow_the_order_in_which_jobs_are_claimed(people):
         assert waiting.places(session, session.scalars(select(Job)).all()) == {}
 
 
+def test_a_list_tells_the_places_that_each_look_tells(people):
+    """A list is summed by windows, one job by what comes after it."""
+    for n in range(6):
+        submit(people, "ann", estimate_seconds=float(n) or None, priority=n % 3)
+        submit(people, "bob", estimate_seconds=2.0)
+        submit(people, "ann", lane="batch", estimate_seconds=5.0)
+    with people.reading() as session:
+        mine = session.scalars(select(Job).where(Job.user_id == "ann")).all()
+    change(people, mine[4].id, paused_at=1.0)
+    with people.reading() as session:
+        mine = session.scalars(select(Job).where(Job.user_id == "ann")).all()
+        listed = waiting.places(session, mine)
+    assert len({(job.lane, listed[job.id].position) for job in mine}) == len(mine)
+    for job in mine:
+        alone = place(people, job.id)
+        assert (alone.position, alone.reason) == (listed[job.id].position, listed[job.id].reason)
+
+
 def test_long_jobs_of_another_count_by_their_length(people):
     """Who asks for hours gives way to who asks for seconds, as the claim will have it."""
     for _ in range(5):

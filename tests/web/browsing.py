@@ -14,6 +14,7 @@ from web.session import hash_of
 COOKIE = "atelier"
 PLAIN_PAGES = [
     "/",
+    "/results",
     "/datasets",
     "/train",
     "/train/toy",

@@ -20,6 +20,7 @@ def live(app):
 EXAMPLES = 4
 
 
+@pytest.mark.no_cover  # tracing makes it several times slower
 def test_the_document_is_true(live, alice, work, studio):
     contract.hurry(studio)
     contract.stock(alice, work)

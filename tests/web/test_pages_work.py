@@ -158,7 +158,7 @@ def test_the_buttons_of_a_job_do_what_they_say(mine, work, alice):
 
     assert mine.post(f"/jobs/{job_id}/pause").status_code == 303
     assert state()["paused"]
-    assert "paused by you" in mine.page(f"/jobs/{job_id}").words
+    assert "You paused it" in mine.page(f"/jobs/{job_id}").words
     assert mine.post(f"/jobs/{job_id}/resume").status_code == 303
     assert not state()["paused"]
     assert mine.post(f"/jobs/{job_id}/cancel").status_code == 303

@@ -23,28 +23,28 @@ bp = Blueprint("archives", __name__)
 @told("Download the results of a job", file_answers(ZIP), headers=RANGE)
 def job(job_id: str) -> Response:
     """A zip with manifest.json: ids, hashes, seed, parameters, labels, lineage."""
-    return _zip(archives.job_archive(studio(), current_user(), job_id))
+    return zip_answer(archives.job_archive(studio(), current_user(), job_id))
 
 
 @bp.post("/artifacts/archive")
 @told("Download chosen results", {200: A_ZIP}, body=ArtifactIds, errors=(NotFound,))
 def artifacts() -> Response:
     asked = body(ArtifactIds)
-    return _zip(archives.artifacts_archive(studio(), current_user(), asked.ids))
+    return zip_answer(archives.artifacts_archive(studio(), current_user(), asked.ids))
 
 
 @bp.get("/models/<model_id>/archive")
 @told("Download a model", file_answers(ZIP), headers=RANGE)
 def model(model_id: str) -> Response:
     """A zip of the folder that `from_pretrained` of the owning library loads, with a card."""
-    return _zip(archives.model_archive(studio(), current_user(), model_id))
+    return zip_answer(archives.model_archive(studio(), current_user(), model_id))
 
 
 @bp.get("/datasets/<dataset_id>/archive")
 @told("Download a dataset", {200: A_ZIP, 304: NOT_MODIFIED}, headers=CONDITION, errors=(Conflict,))
 def dataset(dataset_id: str) -> Response:
     """A zip of the items and manifest.jsonl with their labels and captions."""
-    return _zip(archives.dataset_archive(studio(), current_user(), dataset_id))
+    return zip_answer(archives.dataset_archive(studio(), current_user(), dataset_id))
 
 
 def _named(name: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _named(name: str) -> dict[str, str]:
     return {"filename": plain, "filename*": f"UTF-8''{quote(name, safe='')}"}
 
 
-def _zip(archive: archives.Archive) -> Response:
+def zip_answer(archive: archives.Archive) -> Response:
     """The files are opened one after the other while they are sent; HEAD opens none."""
     parts = iter(()) if request.method == "HEAD" else archive.read()
     response = Response(parts, mimetype="application/zip")

@@ -1,4 +1,4 @@
-"""/artifacts: facts, bytes, lineage, deletion."""
+"""/artifacts: the gallery, facts, bytes, stars, tags and sharing, lineage, deletion."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from werkzeug.routing import BaseConverter
 
 from shared.errors import InUse
 from web.api import shapes_schema as shapes
-from web.api.answers import answer, nothing, query
+from web.api.answers import answer, body, nothing, query
 from web.api.describe import BYTES, NOTHING, RANGE, file_answers, told
-from web.queries import Forced, InPlace
+from web.queries import Forced, InPlace, ThumbnailSize
+from web.requests import ArtifactChange
 from web.security import current_user, studio
-from web.services import artifacts
+from web.services import artifacts, results
 
 # What a browser may show in place: nothing that can hold a script.
 SHOWN_IN_PLACE = frozenset({"image/png", "image/jpeg", "image/webp", "text/plain"})
@@ -31,10 +32,26 @@ class ArtifactId(BaseConverter):
 bp = Blueprint("artifacts", __name__, url_prefix="/artifacts")
 
 
+@bp.get("")
+@told("Your results, or the shared ones", shapes.ResultList, query=results.Filters)
+def index() -> Response:
+    """Newest first; without previews."""
+    return answer(results.list_results(studio(), current_user(), query(results.Filters)))
+
+
 @bp.get("/<artifact:artifact_id>")
-@told("One result", shapes.Artifact)
+@told("One result", shapes.Result)
 def show(artifact_id: str) -> Response:
-    return answer(artifacts.get_artifact(studio(), current_user(), artifact_id))
+    return answer(results.get_result(studio(), current_user(), artifact_id))
+
+
+@bp.patch("/<artifact:artifact_id>")
+@told("Star, tag or share a result", shapes.Result, body=ArtifactChange)
+def change(artifact_id: str) -> Response:
+    """Stars and tags are your own, also on what others share; only the owner shares."""
+    wanted = body(ArtifactChange)
+    (changed,) = results.change_results(studio(), current_user(), [artifact_id], wanted)
+    return answer(changed)
 
 
 @bp.get("/<artifact_id>/content")
@@ -42,6 +59,18 @@ def show(artifact_id: str) -> Response:
 def content(artifact_id: str) -> Response:
     artifact, file = artifacts.open_artifact(studio(), current_user(), artifact_id)
     return file_answer(artifact, file, name=artifact["name"], in_place=query(InPlace).inline)
+
+
+@bp.get("/<artifact_id>/thumbnail")
+@told("A small picture of a result", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
+def thumbnail(artifact_id: str) -> Response:
+    """A result never changes: its owner's browser keeps the small picture and does not ask again."""
+    query(ThumbnailSize)  # there is one so far, for the largest of these sizes on a dense screen
+    found, file, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
+    response = file_answer(found, file, name=found["name"], in_place=True)
+    if mine:
+        response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    return response
 
 
 def file_answer(

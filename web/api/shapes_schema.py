@@ -71,11 +71,31 @@ class Artifact(BaseModel):
     sha256: Sha256
     name: str
     index: int
-    role: str = Field(description="output, grid or preview.")
+    role: str = Field(description="output, grid, preview or thumbnail.")
     seed: int
     metrics: Object
     label: Object = Field(description="Says that it is generated.")
     created_at: Moment
+
+
+class Result(Artifact):
+    """A result with how it was made, and what you noted on it."""
+
+    job_id: Id | None = Field(description="Null when it is somebody else's.")  # type: ignore[assignment]
+    mine: bool
+    visibility: Visibility
+    starred: bool = Field(description="By you.")
+    tags: list[str] = Field(description="Your own.")
+    family: str
+    family_version: int
+    model_id: Id | None
+    params: Object
+    job_seed: int = Field(description="The seed of the job; `seed` is that of this one sample.")
+
+
+class ResultList(BaseModel):
+    items: list[Result]
+    next: str | None
 
 
 class JobResult(BaseModel):
@@ -190,6 +210,23 @@ class Event(BaseModel):
 class EventList(BaseModel):
     items: list[Event]
     next: int | None
+
+
+class Ended(BaseModel):
+    """A job that has reached its final state."""
+
+    job_id: Id
+    kind: str
+    family: str
+    name: str
+    state: Literal["succeeded", "failed", "cancelled"]
+    at: Moment
+
+
+class EndedList(BaseModel):
+    items: list[Ended]
+    next: str = Field(description="Where to go on.")
+    active: Count = Field(description="How many of one's jobs still wait or run.")
 
 
 class Metrics(BaseModel):

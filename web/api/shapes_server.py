@@ -12,6 +12,9 @@ from web.api.shapes_schema import Count, Id, Moment, Object, Place, Seconds
 class Action(BaseModel):
     json_schema: Object = Field(alias="schema", description="JSON Schema 2020-12 of `params`.")
     example: Object
+    presets: list[Object] = Field(
+        description="Named ways to fill it in: name, title, and params that differ from the defaults."
+    )
 
 
 class Family(BaseModel):

@@ -54,38 +54,46 @@ def job_archive(studio: Studio, user: User, job_id: str) -> Archive:
 
 
 def artifacts_archive(studio: Studio, user: User, ids: Sequence[str]) -> Archive:
-    """Chosen results of any jobs, a folder for each job. Raises NotFound if one of them is not the user's."""
+    """Chosen results of any jobs, a folder for each job. Raises NotFound if the user may not see one of them."""
     with studio.db.reading() as session:
-        rows = [access.own(session, Artifact, one, user) for one in dict.fromkeys(ids)]
+        rows = [access.readable(session, Artifact, one, user) for one in dict.fromkeys(ids)]
         job_ids = list(dict.fromkeys(row.job_id for row in rows))
         jobs = [_about_job(session, session.get_one(Job, one), user) for one in job_ids]
     names = Names(MANIFEST)
-    named = [(names.unique(f"{row.job_id}/{row.name}"), row) for row in rows]
+    # whose job it was is nobody's business when only its result is shared
+    folders = {row.id: row.job_id if row.user_id == user.id else "shared" for row in rows}
+    named = [(names.unique(f"{folders[row.id]}/{row.name}"), row) for row in rows]
     manifest = {
         "format": FORMAT,
         "jobs": jobs,
-        "artifacts": [_entry(name, row) for name, row in named],
+        "artifacts": [
+            _entry(name, row) | ({} if row.user_id == user.id else {"job_id": None})
+            for name, row in named
+        ],
     }
     return _whole("results", manifest, _files(studio, named))
 
 
 def _about_job(session: Session, job: Job, user: User) -> dict[str, Any]:
     lineage = artifacts.lineage_of_job(session, job, user)
+    mine = job.user_id == user.id
     return {
         "format": FORMAT,
         "job": {
-            "id": job.id,
+            "id": job.id if mine else None,
             "kind": job.kind,
             "family": job.family,
             "family_version": job.family_version,
-            "name": job.name,
+            "name": job.name if mine else "",
             "state": job.state,
             "seed": job.seed,
             "params": job.params,
             "created_at": rfc3339(job.created_at),
             "finished_at": rfc3339(job.finished_at),
         },
-        "model": {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None,
+        "model": {"id": job.model_id if mine else None, "sha256": job.model_sha256}
+        if job.model_id
+        else None,
         "lineage": lineage,
     }
 

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any, BinaryIO
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from shared.db import clock
@@ -20,16 +20,10 @@ from web.services.studio import Studio
 log = logging.getLogger(__name__)
 
 
-def get_artifact(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
-    """Raises NotFound."""
-    with studio.db.reading() as session:
-        return artifact_shape(access.own(session, Artifact, artifact_id, user))
-
-
 def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[str, Any], BinaryIO]:
     """The artifact and its bytes, for the caller to close. Raises NotFound."""
     with studio.db.reading() as session:
-        row = access.own(session, Artifact, artifact_id, user)
+        row = access.readable(session, Artifact, artifact_id, user)
     try:
         return artifact_shape(row), studio.storage.open(row.location)
     except NotFound:
@@ -37,10 +31,33 @@ def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[st
         raise NotFound("The file of this artifact is gone.") from None
 
 
+def open_thumbnail(
+    studio: Studio, user: User, artifact_id: str
+) -> tuple[dict[str, Any], BinaryIO, bool]:
+    """What is shown of a picture, its bytes, and whether it is the user's. A small one is its own thumbnail."""
+    with studio.db.reading() as session:
+        row = access.readable(session, Artifact, artifact_id, user)
+        if not row.media_type.startswith("image/"):
+            raise NotFound()
+        small = session.scalar(_thumbnail_of(row))
+    shown = small or row
+    file = studio.storage.open(shown.location)
+    return artifact_shape(shown), file, row.user_id == user.id
+
+
+def _thumbnail_of(row: Artifact) -> Select[Artifact]:
+    return select(Artifact).where(
+        Artifact.job_id == row.job_id,
+        Artifact.role == "thumbnail",
+        Artifact.name == f"{row.name}.jpg",
+        Artifact.deleted_at.is_(None),
+    )
+
+
 def lineage(studio: Studio, user: User, artifact_id: str) -> dict[str, Any]:
     """The artifact, its job, the model, the training that made it and the dataset, each with id and hash."""
     with studio.db.reading() as session:
-        artifact = access.own(session, Artifact, artifact_id, user)
+        artifact = access.readable(session, Artifact, artifact_id, user)
         job = session.get_one(Job, artifact.job_id)
         return {
             "artifact": {"id": artifact.id, "sha256": artifact.sha256},
@@ -56,7 +73,7 @@ def lineage_of_job(session: Session, job: Job, user: User) -> dict[str, Any]:
     dataset = session.get(Dataset, dataset_id) if dataset_id else None
     return {
         "job": _job(job, user),
-        "model": _thing(model, user) if model else _known_model(job),
+        "model": _thing(model, user) if model else _known_model(job, user),
         "training_job": _job(training, user),
         "dataset": _thing(dataset, user),
     }
@@ -84,9 +101,11 @@ def _thing(row: Model | Dataset | None, user: User) -> dict[str, Any] | None:
     }
 
 
-def _known_model(job: Job) -> dict[str, Any] | None:
+def _known_model(job: Job, user: User) -> dict[str, Any] | None:
     """The model's row is gone, but the job remembers what it used."""
-    return {"id": job.model_id, "sha256": job.model_sha256} if job.model_id else None
+    if not job.model_id:
+        return None
+    return {"id": job.model_id if job.user_id == user.id else None, "sha256": job.model_sha256}
 
 
 def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = False) -> None:
@@ -98,6 +117,9 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
         if readers and not force:
             raise InUse("Accepted jobs read this.", dependents=readers)
         row.deleted_at = clock(session)
+        small = session.scalar(_thumbnail_of(row))
+        if small:
+            small.deleted_at = row.deleted_at  # the sweep takes its bytes
         # the job's answer changes with it, so must its ETag
         session.execute(
             update(Job)
@@ -112,12 +134,10 @@ def delete_artifact(studio: Studio, user: User, artifact_id: str, force: bool = 
             log.warning("a deleted artifact's file is left to the sweep: %s", error)
 
 
-def _readers(session: Session, row: Artifact) -> list[dict[str, str]]:
-    ids = session.scalars(
-        select(Job.id).where(
-            Job.user_id == row.user_id,
-            Job.state.in_(("queued", "running")),
-            references.used(row.location),
+def _readers(session: Session, row: Artifact) -> list[dict[str, Any]]:
+    jobs = session.execute(
+        select(Job.id, Job.user_id).where(
+            Job.state.in_(("queued", "running")), references.used(row.location)
         )
     )
-    return [{"type": "job", "id": job_id} for job_id in ids]
+    return access.told(row.user_id, "job", jobs)

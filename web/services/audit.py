@@ -9,12 +9,22 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
-from shared.models import ApiToken, AuditEntry, Dataset, Invitation, Job, Model, User, Worker
+from shared.models import (
+    ApiToken,
+    Artifact,
+    AuditEntry,
+    Dataset,
+    Invitation,
+    Job,
+    Model,
+    User,
+    Worker,
+)
 from web.services.job_lists import Page
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
-Subject = User | ApiToken | Invitation | Dataset | Model | Job | Worker
+Subject = User | ApiToken | Invitation | Dataset | Model | Artifact | Job | Worker
 
 TYPES = {
     User: "user",
@@ -22,6 +32,7 @@ TYPES = {
     Invitation: "invitation",
     Dataset: "dataset",
     Model: "model",
+    Artifact: "artifact",
     Job: "job",
     Worker: "worker",
 }

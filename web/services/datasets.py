@@ -337,7 +337,10 @@ def delete_dataset(studio: Studio, user: User, dataset_id: str, force: bool = Fa
         jobs = datasets.accepted_jobs(session, row.id)
         models = datasets.trained_models(session, row.id)
         if (jobs or models) and not force:
-            depends = [*_told(user, "job", jobs), *_told(user, "model", models)]
+            depends = [
+                *access.told(user.id, "job", jobs),
+                *access.told(user.id, "model", models),
+            ]
             raise InUse("Models or accepted jobs depend on this dataset.", dependents=depends)
         if datasets.is_remembered(session, row.id):
             row.deleted_at = clock(session)
@@ -347,15 +350,6 @@ def delete_dataset(studio: Studio, user: User, dataset_id: str, force: bool = Fa
     uploads.discard(uploads.folder_of(studio.settings, dataset_id))
     if not jobs:
         _free(studio, dataset_id)
-
-
-def _told(user: User, what: str, rows: Sequence[Any]) -> list[Shape]:
-    """Own ones by id; of other people's only how many."""
-    found: list[Shape] = [
-        {"type": what, "id": row_id} for row_id, user_id in rows if user_id == user.id
-    ]
-    others = len(rows) - len(found)
-    return [*found, {"type": what, "count": others, "whose": "others"}] if others else found
 
 
 def _free(studio: Studio, dataset_id: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from shared import previews
+from shared.db import clock
 from shared.jobs import FINAL
 from shared.models import Job, JobEvent, JobLog, User
 from web.services import access
-from web.services.shapes import artifact_shape, event_shape
+from web.services.shapes import artifact_shape, event_shape, rfc3339
 from web.services.studio import Studio
 
 MOST_EVENTS = 1000
@@ -56,6 +58,52 @@ def latest_events(
         access.own(session, Job, job_id, user)
         rows = session.scalars(query.order_by(JobEvent.n.desc()).limit(limit)).all()
     return [event_shape(row) for row in reversed(rows)]
+
+
+MOST_ENDED = 50
+
+
+def ended(studio: Studio, user: User, after: str | None) -> dict[str, Any]:
+    """{"items": [{job_id, kind, family, name, state, at}], "next", "active"}: which of one's jobs have ended since.
+
+    `next` is where to go on; without `after` nothing has been missed yet. `active` is how many still wait or run.
+    """
+    own = (Job.user_id == user.id, Job.deleted_at.is_(None))
+    rows: Sequence[Job] = []
+    with studio.db.reading() as session:
+        active = session.scalar(
+            select(func.count()).where(*own, Job.state.in_(("queued", "running")))
+        )
+        if after is None:
+            at, job_id = clock(session), ""
+        else:
+            at, job_id = _place(after)
+            later = or_(Job.finished_at > at, and_(Job.finished_at == at, Job.id > job_id))
+            rows = session.scalars(
+                select(Job)
+                .where(*own, Job.finished_at >= at, later)
+                .order_by(Job.finished_at, Job.id)
+                .limit(MOST_ENDED)
+            ).all()
+    if rows:
+        at, job_id = rows[-1].finished_at or at, rows[-1].id
+    items = [
+        {
+            "job_id": row.id,
+            "kind": row.kind,
+            "family": row.family,
+            "name": row.name,
+            "state": row.state,
+            "at": rfc3339(row.finished_at),
+        }
+        for row in rows
+    ]
+    return {"items": items, "next": f"{at!r}-{job_id}", "active": active or 0}
+
+
+def _place(after: str) -> tuple[float, str]:
+    at, _, job_id = after.partition("-")
+    return float(at), job_id
 
 
 def _events(session: Session, job_id: str, after: int, limit: int) -> list[dict[str, Any]]:

@@ -51,7 +51,11 @@ def _shown(family: dict[str, Any]) -> dict[str, Any]:
         **{name: family.get(name) for name in SHOWN},
         "accepts": [message for _, message in family.get("accepts", [])],
         "actions": {
-            kind: {"schema": action["schema"], "example": action["example"]}
+            kind: {
+                "schema": action["schema"],
+                "example": action["example"],
+                "presets": action.get("presets", []),
+            }
             for kind, action in family["actions"].items()
         },
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -330,18 +330,14 @@ def _stopped(session: Session, job: Job) -> Job:
         return job  # it ended while we looked, which is just as well
 
 
-def _waiting_for(session: Session, job: Job) -> list[dict[str, str]]:
+def _waiting_for(session: Session, job: Job) -> list[dict[str, Any]]:
     """Jobs that would fail if this one were cancelled, that go on from it, or that read what it made."""
     active = Job.state.in_(("queued", "running"))
-    followers = session.scalars(select(Job.id).where(Job.continues == job.id, active))
-    waiting = session.scalars(select(Job.id).where(Job.waits_for == job.id, active))
-    readers = session.scalars(
-        select(Job.id).where(
-            active, Job.user_id == job.user_id, references.used(f"artifacts/{job.id}/")
-        )
-    )
-    found = {*readers, *followers} | (set() if job.state == "succeeded" else {*waiting})
-    return [{"type": "job", "id": job_id} for job_id in sorted(found)]
+    needs = [Job.continues == job.id, references.used(f"artifacts/{job.id}/")]
+    if job.state != "succeeded":
+        needs.append(Job.waits_for == job.id)
+    found = session.execute(select(Job.id, Job.user_id).where(active, or_(*needs)).order_by(Job.id))
+    return access.told(job.user_id, "job", found)
 
 
 def _delete_files(studio: Studio, job: Job) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
 from shared.errors import InUse, Unavailable
-from shared.models import Dataset, Job, Model, User
+from shared.models import Artifact, Dataset, Job, Model, User
 from web.requests import ModelChange
 from web.services import access
 from web.services.job_lists import Page
@@ -46,6 +46,24 @@ def get_model(studio: Studio, user: User, model_id: str) -> dict[str, Any]:
     """The card with its lineage. Raises NotFound."""
     with studio.db.reading() as session:
         return _card(session, access.readable(session, Model, model_id, user), user)
+
+
+def pictures_of(studio: Studio, models: list[dict[str, Any]]) -> dict[str, str]:
+    """Of each of these models that is one's own and draws, the id of the newest preview of its training."""
+    jobs = {one["job_id"]: one["id"] for one in models if one["job_id"]}
+    newest = (
+        select(func.max(Artifact.id))
+        .where(
+            Artifact.job_id.in_(jobs),
+            Artifact.role == "preview",
+            Artifact.media_type == "image/png",
+            Artifact.deleted_at.is_(None),
+        )
+        .group_by(Artifact.job_id)
+    )
+    with studio.db.reading() as session:
+        rows = session.execute(select(Artifact.job_id, Artifact.id).where(Artifact.id.in_(newest)))
+        return {jobs[job_id]: artifact_id for job_id, artifact_id in rows}
 
 
 def _card(session: Session, row: Model, user: User) -> dict[str, Any]:

@@ -61,6 +61,13 @@ def _lanes(session: Session, user: User) -> dict[str, dict[str, int]]:
     return lanes
 
 
+def line_of(studio: Studio, lane: str) -> int:
+    """How many jobs wait in this lane and are not paused."""
+    with studio.db.reading() as session:
+        waiting = (Job.state == "queued", Job.lane == lane, Job.paused_at.is_(None))
+        return session.scalar(select(func.count()).where(*waiting)) or 0
+
+
 def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, Any]]:
     rows = session.scalars(
         select(Job)

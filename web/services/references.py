@@ -63,7 +63,7 @@ def _find(session: Session, user: User, value: str, held: bool = False) -> Found
         if ID.fullmatch(value):
             if held:
                 access.hold(session, Artifact, value)
-            row = access.own(session, Artifact, value, user)
+            row = access.readable(session, Artifact, value, user)
             place = {"location": row.location, "sha256": row.sha256, "bytes": row.bytes}
             return place, row.media_type
     except NotFound:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from shared.models import Artifact, Job, JobEvent, Model, Result
+from shared.models.mark import STAR
 from shared.waiting import Place
 
 Shape = dict[str, Any]
@@ -121,6 +122,23 @@ def artifact_shape(row: Artifact) -> Shape:
         "metrics": finite(row.metrics),
         "label": finite(row.label),
         "created_at": rfc3339(row.created_at),
+    }
+
+
+def card_shape(row: Artifact, job: Job, marks: set[str], mine: bool) -> Shape:
+    """A result with how it was made: who shares it shares its recipe, but neither its job nor its model."""
+    return {
+        **artifact_shape(row),
+        "job_id": row.job_id if mine else None,
+        "mine": mine,
+        "visibility": row.visibility,
+        "starred": STAR in marks,
+        "tags": sorted(marks - {STAR}),
+        "family": job.family,
+        "family_version": job.family_version,
+        "model_id": job.model_id if mine else None,
+        "params": finite(job.params),
+        "job_seed": job.seed,
     }
 
 

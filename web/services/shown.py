@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.orm import Session
 
 from shared import quotas, waiting
@@ -37,7 +37,7 @@ def jobs(session: Session, rows: Sequence[Job], settings: Settings) -> list[dict
     results: dict[str, Result] = {}
     artifacts: dict[str, list[Artifact]] = defaultdict(list)
     if ended:
-        for result in session.scalars(select(Result).where(Result.job_id.in_(ended))):
+        for result in session.scalars(RESULTS, {"job_ids": ended}):
             results[result.job_id] = result
         for artifact in outputs(session, ended):
             artifacts[artifact.job_id].append(artifact)
@@ -63,13 +63,17 @@ def _waiting(session: Session, rows: Sequence[Job], settings: Settings) -> str |
 
 def outputs(session: Session, job_ids: list[str]) -> Sequence[Artifact]:
     """By index, then what was asked for after them (a grid, a strip)."""
-    last = (Artifact.role != "output").label("last")
-    return session.scalars(
-        select(Artifact)
-        .where(
-            Artifact.job_id.in_(job_ids),
-            Artifact.deleted_at.is_(None),
-            Artifact.role != "preview",
-        )
-        .order_by(last, Artifact.index, Artifact.id)
-    ).all()
+    return session.scalars(OUTPUTS, {"job_ids": job_ids}).all()
+
+
+OF_JOBS: BindParameter[Any] = bindparam("job_ids", expanding=True)
+RESULTS = select(Result).where(Result.job_id.in_(OF_JOBS))
+OUTPUTS = (
+    select(Artifact)
+    .where(
+        Artifact.job_id.in_(OF_JOBS),
+        Artifact.deleted_at.is_(None),
+        Artifact.role.in_(("output", "grid")),
+    )
+    .order_by(Artifact.role != "output", Artifact.index, Artifact.id)
+)

@@ -27,6 +27,7 @@ from web.views import (
     numbers,
     people,
     queue,
+    results,
     signing,
     style,
     train,
@@ -39,6 +40,7 @@ SECTIONS = (
     ("pages.datasets.index", lazy_gettext("Datasets"), "database"),
     ("pages.train.index", lazy_gettext("Train"), "graduation-cap"),
     ("pages.models.index", lazy_gettext("Models"), "boxes"),
+    ("pages.results.index", lazy_gettext("Results"), "images"),
     ("pages.jobs.index", lazy_gettext("Jobs"), "list"),
     ("pages.queue.index", lazy_gettext("Queue"), "layers"),
 )
@@ -56,6 +58,7 @@ def init_app(app: Flask) -> None:
         generate,
         jobs,
         artifacts,
+        results,
         queue,
         account,
         people,

@@ -4,47 +4,101 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
+from shared.errors import InvalidInput, NotFound
+from shared.models import User
+from web.requests import ArtifactChange, check
 from web.security import current_user, studio
-from web.services import artifacts
+from web.services import artifacts, models, results
 from web.views import media, words
 from web.views.deleting import delete_or_ask
+from web.views.results_shown import given, with_url
 
 bp = Blueprint("artifacts", __name__)
 
 # (name in the lineage, how it is said, page, argument of the page), oldest first
 CHAIN = (
-    ("dataset", "Dataset", "pages.datasets.show", "dataset_id"),
-    ("training_job", "Training", "pages.jobs.show", "job_id"),
-    ("model", "Model", "pages.models.show", "model_id"),
-    ("job", "Job", "pages.jobs.show", "job_id"),
+    ("dataset", _l("Dataset"), "pages.datasets.show", "dataset_id"),
+    ("training_job", _l("Training"), "pages.jobs.show", "job_id"),
+    ("model", _l("Model"), "pages.models.show", "model_id"),
+    ("job", _l("Job"), "pages.jobs.show", "job_id"),
+)
+
+
+KEYS = (
+    ("← →", _l("The result before and after it")),
+    ("+ - 0", _l("Zoom in, zoom out, fit")),
+    ("r", _l("Use its parameters")),
+    ("s", _l("Use its seed")),
+    ("c", _l("Compare with the one before it")),
+    (".", _l("Star, or take the star away")),
 )
 
 
 @bp.get("/artifacts/<artifact_id>")
 def show(artifact_id: str) -> ResponseReturnValue:
-    user = current_user()
-    found = media.with_text(user, artifacts.get_artifact(studio(), user, artifact_id))
+    user, context = current_user(), given()
+    found = media.with_text(user, results.get_result(studio(), user, artifact_id))
+    filters = {"whose": "mine" if found["mine"] else "shared", **context}
+    newer = older = None
+    if found["role"] != "preview":
+        asked = check(results.Filters, filters)
+        newer, older = results.neighbours(studio(), user, artifact_id, asked)
     return render_template(
         "artifacts/show.html",
         artifact=found,
+        context=context,
+        newer=newer,
+        older=older,
+        model=_model(user, found),
         metrics=words.pairs(found["metrics"]),
         label=words.pairs(found["label"]),
         lineage=_chain(artifacts.lineage(studio(), user, artifact_id)),
+        page_keys=KEYS,
     )
+
+
+@bp.post("/artifacts/<artifact_id>")
+def change(artifact_id: str) -> ResponseReturnValue:
+    """Star, tags, sharing: what the form names changes."""
+    form = request.form
+    asked: dict[str, Any] = {}
+    if "starred" in form:
+        asked["starred"] = form["starred"] == "1"
+    if "visibility" in form:
+        asked["visibility"] = form["visibility"]
+    if "tags" in form:
+        asked["tags"] = [part.strip() for part in form["tags"].split(",") if part.strip()]
+    user = current_user()
+    results.get_result(studio(), user, artifact_id)  # 404 goes before what is wrong with the form
+    try:
+        results.change_results(studio(), user, [artifact_id], check(ArtifactChange, asked))
+    except InvalidInput as error:
+        flash(_("This is no tag: %(why)s", why=error.errors[0]["message"]), "error")
+    return redirect(with_url(artifact_id, **given()), 303)
 
 
 @bp.post("/artifacts/<artifact_id>/delete")
 def delete(artifact_id: str) -> ResponseReturnValue:
     user = current_user()
-    found = artifacts.get_artifact(studio(), user, artifact_id)
+    results.get_result(studio(), user, artifact_id)
     return delete_or_ask(
         lambda force: artifacts.delete_artifact(studio(), user, artifact_id, force),
-        "The file is deleted.",
-        url_for("pages.jobs.show", job_id=found["job_id"]),
+        _("The file is deleted."),
+        url_for("pages.results.index"),
     )
+
+
+def _model(user: User, found: dict[str, Any]) -> dict[str, Any] | None:
+    """The model, if one can generate with it again."""
+    try:
+        return models.get_model(studio(), user, found["model_id"]) if found["model_id"] else None
+    except NotFound:
+        return None
 
 
 def _chain(lineage: dict[str, Any]) -> list[dict[str, Any]]:
@@ -57,7 +111,7 @@ def _chain(lineage: dict[str, Any]) -> list[dict[str, Any]]:
         links.append(
             {
                 "words": said,
-                "title": thing.get("name") or (known[-6:] if known else "of somebody else"),
+                "title": thing.get("name") or (known[-6:] if known else _("of somebody else")),
                 "url": url_for(page, **{argument: known}) if known else "",
                 "sha256": thing.get("sha256", ""),
             }

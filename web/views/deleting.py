@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import flash, redirect, render_template, request
@@ -21,14 +21,19 @@ def delete_or_ask(delete: Callable[[bool], None], done: str, onward: str) -> Res
     try:
         delete("force" in request.form)
     except InUse as error:
-        found = error.facts["dependents"]
-        dependents = [*map(_named, found[:MOST_NAMED]), *found[MOST_NAMED:]]
-        page = render_template(
-            "in_use.html", error=error, dependents=dependents, back=request.path.rsplit("/", 1)[0]
-        )
-        return page, error.status
+        return ask(error, request.path.rsplit("/", 1)[0])
     flash(done, "success")
     return redirect(onward, 303)
+
+
+def ask(error: InUse, back: str, fields: Sequence[tuple[str, str]] = ()) -> ResponseReturnValue:
+    """The page that says what depends on it; asked again, the form says the same with these fields."""
+    found = error.facts["dependents"]
+    dependents = [*map(_named, found[:MOST_NAMED]), *found[MOST_NAMED:]]
+    page = render_template(
+        "in_use.html", error=error, dependents=dependents, back=back, fields=list(fields)
+    )
+    return page, error.status
 
 
 def _named(one: dict[str, Any]) -> dict[str, Any]:

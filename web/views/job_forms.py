@@ -1,29 +1,64 @@
-"""What the training and the generation form share: what was typed, submitting it, saying what is wrong."""
+"""What the training and the generation form share: what was typed, submitting it, what it would cost, what is wrong."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import flash, redirect, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import AppError, InvalidInput
+from shared.params import clean
 from web import forms
 from web.requests import JobRequest, check
-from web.security import current_user, studio
-from web.services import jobs
+from web.security import absolute, current_user, studio
+from web.services import jobs, recall
+from web.services.recall import Recalled
+from web.views import snippets
 
 Schema = Mapping[str, Any]
+Body = dict[str, Any]
 OWN_FIELDS = ("name", "seed", "dataset_id", "nonce")
 
 
-def submit(schema: Schema, asked: dict[str, Any]) -> ResponseReturnValue:
+@dataclass(frozen=True)
+class Given:
+    """What fills a form in that nobody has typed into yet."""
+
+    values: Mapping[str, Any]
+    own: dict[str, str]
+    note: str = ""
+    preset: str = ""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """What the job would be: its estimate and place, the same job as text, or why it would be refused."""
+
+    dry: dict[str, Any] | None = None
+    copies: tuple[tuple[str, str, str], ...] = ()
+    error: AppError | None = None
+
+
+def submit(schema: Schema, asked: Body) -> ResponseReturnValue:
     """Submits the form as a job and goes to its page. Raises AppError."""
+    done = jobs.submit_job(
+        studio(), current_user(), check(JobRequest, _body(schema, asked)), _key()
+    )
+    if done.replayed:
+        flash(_("This was submitted already; here it is."))
+    return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
+
+
+def _body(schema: Schema, asked: Body) -> Body:
+    """The form as the body of POST /jobs. Raises InvalidInput."""
     params, problems = forms.parse(schema, request.form)
-    body: dict[str, Any] = {**asked, "params": params, "name": request.form.get("name", "")}
+    body: Body = {**asked, "params": params, "name": request.form.get("name", "")}
     seed = request.form.get("seed", "").strip()
     try:
         if seed:
@@ -32,10 +67,7 @@ def submit(schema: Schema, asked: dict[str, Any]) -> ResponseReturnValue:
         problems += error.errors
     if problems:
         raise InvalidInput(errors=problems)
-    done = jobs.submit_job(studio(), current_user(), check(JobRequest, body), _key())
-    if done.replayed:
-        flash("This was submitted already; here it is.")
-    return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
+    return body
 
 
 def _key() -> str | None:
@@ -49,22 +81,145 @@ def _key() -> str | None:
     )
 
 
-def typed() -> dict[str, str]:
-    """What the form's own fields hold: after a refusal what was typed, at first what the address says."""
-    source = request.form if request.method == "POST" else request.args
+# ---- what it would cost ------------------------------------------------------------------------------
+
+
+def priced(schema: Schema, asked: Body) -> Priced:
+    """Of the form as it was sent."""
+    try:
+        return _priced(_body(schema, asked))
+    except AppError as error:
+        return Priced(error=error)
+
+
+def _priced_given(asked: Body, given: Given) -> Priced:
+    """Of a form as it is first shown. What is still to be chosen is no mistake yet."""
+    body: Body = {**asked, "params": dict(given.values), "name": given.own.get("name", "")}
+    if given.own.get("dataset_id"):
+        body["dataset_id"] = given.own["dataset_id"]
+    if given.own.get("seed", "").isdecimal():
+        body["seed"] = int(given.own["seed"])
+    return _priced(body)
+
+
+def _priced(body: Body) -> Priced:
+    try:
+        dry = jobs.submit_job(studio(), current_user(), check(JobRequest, body), dry_run=True).job
+    except AppError as error:
+        return Priced(error=error)
+    named = {name: body[name] for name in ("seed", "name") if body.get(name) not in (None, "")}
+    subject = {name: body[name] for name in ("family", "dataset_id", "model_id") if name in body}
+    whole = {"kind": body["kind"], **subject, "params": dry["params"], **named}
+    return Priced(dry, tuple(snippets.all_of(absolute("").rstrip("/"), whole)))
+
+
+# ---- what fills it in --------------------------------------------------------------------------------
+
+
+def given(action: Mapping[str, Any], recalled: Recalled | None = None) -> Given:
+    """What the address asks for: an earlier job, a preset, the family's example; else the defaults. Single parameters
+    in it (`params.steps=20`) go before these.
+    """
+    schema = action["schema"]
+    found = _filled(action, recalled)
+    single = forms.parse(schema, request.args)[0]
+    return replace(found, values=_known(schema, {**found.values, **single}))
+
+
+def _filled(action: Mapping[str, Any], recalled: Recalled | None) -> Given:
+    schema = action["schema"]
+    own = {name: request.args.get(name, "") for name in OWN_FIELDS}
+    if recalled is None and (job_id := request.args.get("from", "")):
+        recalled = recall.of_job(studio(), current_user(), job_id)
+    if recalled is not None:
+        return _recalled(schema, recalled, own)
+    preset = request.args.get("preset", "")
+    if preset == "example":
+        return Given(_known(schema, action.get("example", {})), own, preset=preset)
+    for one in action.get("presets", ()):
+        if one["name"] == preset:
+            return Given(_known(schema, one["params"]), own, preset=preset)
+    return Given({}, own)
+
+
+def _recalled(schema: Schema, recalled: Recalled, own: dict[str, str]) -> Given:
+    use = request.args.get("use", "all")  # or prompt, seed, or remix, which is all but the seed
+    values = _known(schema, recalled.params) if use != "seed" else {}
+    if use == "prompt":
+        values = {name: value for name, value in values.items() if name == "prompt"}
+    if use in ("all", "seed") and recalled.seed is not None:
+        own["seed"] = str(recalled.seed)
+    if use in ("all", "remix") and recalled.dataset_id:
+        own["dataset_id"] = own["dataset_id"] or recalled.dataset_id
+    notes = {
+        "remix": _("Filled in from an earlier job, without its seed."),
+        "prompt": _("The prompt is that of an earlier job."),
+        "seed": _("The seed is that of an earlier job."),
+    }
+    return Given(values, own, notes.get(use) or _("Filled in from an earlier job, with its seed."))
+
+
+def _known(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """As far as this schema knows and takes them: a model may be narrower than the one that they are from."""
+    known = schema.get("properties", {})
+    values = {name: value for name, value in values.items() if name in known}
+    wrong = {one["pointer"].split("/")[2] for one in clean(dict(schema), values)[1]}
+    return {name: value for name, value in values.items() if name not in wrong}
+
+
+# ---- the form on its page -------------------------------------------------------------------------
+
+
+def parts(
+    action: Mapping[str, Any],
+    asked: Body,
+    given: Given,
+    error: AppError | None = None,
+    sent: Priced | None = None,
+) -> dict[str, Any]:
+    """What the templates of both forms need: as it was sent (refused, or to be priced), or as it is first shown."""
+    schema, fresh = action["schema"], error is None and sent is None
+    priced = sent or (_priced_given(asked, given) if fresh else Priced(error=error))
+    wrong = None if fresh else priced.error
+    values = given.values if fresh else forms.typed(request.form)
+    fields = forms.fields_of(schema, values, problems_of(wrong))
+    return {
+        "fields": fields,
+        "typed": _typed(given.own if fresh else request.form),
+        "errors": errors_of(wrong, fields),
+        "given": given,
+        "is_fresh": fresh,
+        "presets": _presets(schema, action),
+        "priced": priced,
+        "panel_errors": errors_of(priced.error, fields),
+        "draft": f"{current_user().id}:{request.path.removesuffix('/estimate')}",
+    }
+
+
+def estimate_part(schema: Schema, priced: Priced) -> str:
+    """The panel alone, with what is wrong by input for the script that asked."""
+    errors = errors_of(priced.error, forms.fields_of(schema, {}))
+    return render_template("parts/estimate.html", priced=priced, panel_errors=errors)
+
+
+def _typed(source: Mapping[str, str]) -> dict[str, str]:
     values = {name: source.get(name, "") for name in OWN_FIELDS}
     values["nonce"] = values["nonce"] or secrets.token_hex(8)
     return values
 
 
-def drawn(schema: Schema, example: Mapping[str, Any], error: AppError | None) -> list[forms.Field]:
-    """The fields: as typed when refused, from the example when asked for, else the defaults."""
-    values: Mapping[str, Any] = {}
-    if error is not None:
-        values = forms.typed(request.form)
-    elif request.args.get("preset") == "example":
-        values = example
-    return forms.fields_of(schema, values, problems_of(error))
+def _presets(schema: Schema, action: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """[{name, title, values}] with the text of every input, so that a script fills them in without the server."""
+    known = schema.get("properties", {})
+    found = []
+    for one in action.get("presets", ()):
+        if one["params"].keys() <= known.keys():
+            texts = {field.input: field.value for field in forms.fields_of(schema, one["params"])}
+            found.append({**one, "values": texts})
+    return found
+
+
+# ---- what is wrong ------------------------------------------------------------------------------------
 
 
 def errors_of(error: AppError | None, fields: list[forms.Field]) -> dict[str, str]:

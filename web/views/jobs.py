@@ -1,4 +1,4 @@
-"""Jobs: the list, and a page that follows one; it polls by reloading itself while the job has not ended."""
+"""Jobs: the list, and a page that follows one, by its event stream or, without a script, by reloading itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
 from shared.jobs import FINAL, STATES
 from shared.models import User
 from web.requests import CheckpointModelRequest, ContinueRequest, check
 from web.security import current_user, studio
-from web.services import continuing, datasets, jobs, models
+from web.services import continuing, datasets, families, jobs, models, queue
 from web.views import charts, media, numbers, words
 from web.views.deleting import delete_or_ask
 
@@ -25,7 +26,7 @@ CHART_POINTS = 300
 LOG_LINES = 40
 MOST_EVENTS = 12
 WHOLE = re.compile(r"[0-9]{1,9}")
-MOST_ROUNDS = 12  # of previews
+MOST_ROUNDS = 16  # of previews
 MOST_TEXTS = 20
 
 Event = dict[str, Any]
@@ -52,26 +53,45 @@ def show(job_id: str) -> ResponseReturnValue:
     job = jobs.get_job(studio(), user, job_id)
     events = _events(user, job)
     made = job["result"]["artifacts"] if job["result"] else []
+    train = job["kind"] == "train"
+    series = jobs.job_metrics(studio(), user, job_id, CHART_POINTS)["series"] if train else {}
+    subjects = _subjects(user, job)
     return render_template(
         "jobs/show.html",
-        job=job,
-        follow=job["state"] not in FINAL and "still" not in request.args,
-        elapsed=_elapsed(job),
-        chart=charts.loss_chart(jobs.job_metrics(studio(), user, job_id, CHART_POINTS)["series"]),
+        chart=charts.loss_chart(series),
         results=[
             *map(lambda one: media.with_text(user, one), made[:MOST_TEXTS]),
             *made[MOST_TEXTS:],
         ],
         rounds=_rounds(user, job),
         checkpoints=_checkpoints(user, job),
-        texts=[] if made else _texts(events),
+        texts={} if made else _texts(events),
+        pictures=_makes_pictures(job),
+        places=_places(job),
         metrics=words.pairs(job["result"]["metrics"]) if job["result"] else [],
         log=_tail(jobs.job_log(studio(), user, job_id)),
-        events=[one for one in events if one["type"] in ("state", "result")][
-            : -MOST_EVENTS - 1 : -1
-        ],
-        **_subjects(user, job),
+        events=[one for one in events if one["type"] in ("state", "result")][-MOST_EVENTS:],
+        **_standing(job),
+        **subjects,
     )
+
+
+@bp.get("/jobs/<job_id>/progress")
+def progress(job_id: str) -> ResponseReturnValue:
+    """The card that says how it stands, for the page that follows it."""
+    job = jobs.get_job(studio(), current_user(), job_id)
+    return render_template("jobs/progress.html", **_standing(job))
+
+
+def _standing(job: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "job": job,
+        "still": "still" in request.args,
+        "follow": job["state"] not in FINAL and "still" not in request.args,
+        "elapsed": _between(job["started_at"], job["finished_at"]),
+        "waited": _between(job["created_at"], job["started_at"] or job["finished_at"]),
+        "line": queue.line_of(studio(), job["lane"]) if job["state"] == "queued" else 0,
+    }
 
 
 @bp.get("/jobs/<job_id>/log")
@@ -97,7 +117,7 @@ def resume(job_id: str) -> ResponseReturnValue:
 @bp.post("/jobs/<job_id>/retry")
 def retry(job_id: str) -> ResponseReturnValue:
     done = jobs.retry_job(studio(), current_user(), job_id)
-    flash("The same again, with the same seed and parameters.")
+    flash(_("The same again, with the same seed and parameters."))
     return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
 
 
@@ -142,7 +162,7 @@ def delete(job_id: str) -> ResponseReturnValue:
     user = current_user()
     return delete_or_ask(
         lambda force: jobs.delete_job(studio(), user, job_id, force),
-        "The job is deleted.",
+        _("The job is deleted."),
         url_for("pages.jobs.index"),
     )
 
@@ -162,12 +182,12 @@ def _events(user: User, job: dict[str, Any]) -> list[Event]:
 
 
 def _rounds(user: User, job: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
-    """Pictures and texts that a training drew on its way, by step, the newest first."""
+    """Pictures and texts that a training drew on its way, by step."""
     rounds: dict[int, list[dict[str, Any]]] = {}
     if job["kind"] == "train":
         for one in jobs.job_previews(studio(), user, job["id"], MOST_ROUNDS)["items"]:
             rounds.setdefault(one["step"], []).append(media.with_text(user, one["artifact"]))
-    return dict(sorted(rounds.items(), reverse=True))
+    return dict(sorted(rounds.items()))
 
 
 def _checkpoints(user: User, job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -176,14 +196,27 @@ def _checkpoints(user: User, job: dict[str, Any]) -> list[dict[str, Any]]:
     return list(continuing.list_checkpoints(studio(), user, job["id"])["items"])
 
 
-def _texts(events: list[Event]) -> list[str]:
+def _texts(events: list[Event]) -> dict[int, str]:
     """Of a running generation, the text so far of each sample."""
     newest: dict[int, str] = {}
     for one in events:
         text = one["data"].get("text")
         if one["type"] == "preview" and isinstance(text, str):
             newest[int(one["data"].get("index", 0))] = text
-    return [media.shortened(newest[index]) for index in sorted(newest)][:MOST_TEXTS]
+    return {index: media.shortened(newest[index]) for index in sorted(newest)[:MOST_TEXTS]}
+
+
+def _makes_pictures(job: dict[str, Any]) -> bool:
+    try:
+        return str(families.get_family(studio(), job["family"])["modality"]) == "image"
+    except NotFound:
+        return False
+
+
+def _places(job: dict[str, Any]) -> int:
+    """How many results to keep room for."""
+    count = job["params"].get("count", 1)
+    return max(1, min(count if isinstance(count, int) else 1, MOST_TEXTS))
 
 
 def _tail(text: str) -> str:
@@ -191,8 +224,9 @@ def _tail(text: str) -> str:
     return "\n".join(lines[-LOG_LINES:])
 
 
-def _elapsed(job: dict[str, Any]) -> float | None:
-    began, ended = numbers.when(job["started_at"]), numbers.when(job["finished_at"])
+def _between(start: str | None, end: str | None) -> float | None:
+    """Seconds, up to now while there is no end."""
+    began, ended = numbers.when(start), numbers.when(end)
     if began is None:
         return None
     return max(0.0, ((ended or datetime.now(UTC)) - began).total_seconds())

@@ -12,18 +12,25 @@ from web.security import studio
 from web.services import artifacts
 
 MOST_TEXT = 20_000
-SHORT_TEXT = 1500
+SHORT_TEXT = 600
 SHORT_TITLE = 80
 
 
 def init_app(app: Flask) -> None:
     app.jinja_env.globals.update(
-        content_url=content_url, item_url=item_url, thumbnail_url=thumbnail_url
+        content_url=content_url,
+        item_url=item_url,
+        result_thumbnail_url=result_thumbnail_url,
+        thumbnail_url=thumbnail_url,
     )
 
 
 def content_url(artifact_id: str) -> str:
     return url_for("api.artifacts.content", artifact_id=artifact_id)
+
+
+def result_thumbnail_url(artifact_id: str, size: int = 256) -> str:
+    return url_for("api.artifacts.thumbnail", artifact_id=artifact_id, size=size)
 
 
 def item_url(dataset_id: str, n: int) -> str:

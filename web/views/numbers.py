@@ -17,7 +17,7 @@ WEEK = 7 * 86_400
 
 
 def init_app(app: Flask) -> None:
-    said = (ago, day, duration, figure, moment, number, percent, size)
+    said = (ago, day, duration, figure, moment, number, ordinal, percent, size)
     app.jinja_env.filters.update({function.__name__: function for function in said})
 
 

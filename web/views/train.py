@@ -15,6 +15,8 @@ from web.views import job_forms
 
 bp = Blueprint("train", __name__)
 
+MOST_DATASETS = 200
+
 
 @bp.get("/train")
 def index() -> ResponseReturnValue:
@@ -39,13 +41,29 @@ def new(family: str) -> ResponseReturnValue:
 def submit(family: str) -> ResponseReturnValue:
     current_user()
     found = _family(family)
-    asked: dict[str, Any] = {"kind": "train", "family": found["name"]}
-    if dataset_id := request.form.get("dataset_id"):
-        asked["dataset_id"] = dataset_id
     try:
-        return job_forms.submit(found["actions"]["train"]["schema"], asked)
+        return job_forms.submit(found["actions"]["train"]["schema"], _asked(found))
     except AppError as error:
         return _page(found, job_forms.refused(error)), error.status
+
+
+@bp.post("/train/<family>/estimate")
+def estimate(family: str) -> ResponseReturnValue:
+    """What the form as it stands would cost: the part of the page that says so, or the whole page."""
+    current_user()
+    found = _family(family)
+    schema = found["actions"]["train"]["schema"]
+    priced = job_forms.priced(schema, _asked(found))
+    if "part" in request.args:
+        return job_forms.estimate_part(schema, priced)
+    return _page(found, priced=priced)
+
+
+def _asked(family: dict[str, Any]) -> dict[str, Any]:
+    asked: dict[str, Any] = {"kind": "train", "family": family["name"]}
+    if dataset_id := request.form.get("dataset_id"):
+        asked["dataset_id"] = dataset_id
+    return asked
 
 
 def _family(name: str) -> dict[str, Any]:
@@ -55,23 +73,34 @@ def _family(name: str) -> dict[str, Any]:
     return found
 
 
-def _page(family: dict[str, Any], error: AppError | None = None) -> str:
-    action = family["actions"]["train"]
-    fields = job_forms.drawn(action["schema"], action["example"], error)
-    ready = [
-        one
-        for one in datasets.list_datasets(studio(), current_user(), Page(limit=200))["items"]
-        if one["state"] == "ready" and one["kind"] == family["dataset_kind"]
-    ]
-    typed = job_forms.typed()
-    if len(ready) == 1 and not typed["dataset_id"]:
-        typed["dataset_id"] = ready[0]["id"]
+def _page(
+    family: dict[str, Any],
+    error: AppError | None = None,
+    priced: job_forms.Priced | None = None,
+) -> str:
+    given = job_forms.given(family["actions"]["train"])
+    chosen = request.form.get("dataset_id", "") or given.own["dataset_id"]
+    ready = _datasets(family, chosen)
+    if len(ready) == 1 and not given.own["dataset_id"]:
+        given.own["dataset_id"] = ready[0]["id"]
+    asked = {"kind": "train", "family": family["name"]}
     return render_template(
         "train/new.html",
         family=family,
-        fields=fields,
         datasets=ready,
-        typed=typed,
-        errors=job_forms.errors_of(error, fields),
-        preset=request.args.get("preset"),
+        **job_forms.parts(family["actions"]["train"], asked, given, error, priced),
     )
+
+
+def _datasets(family: dict[str, Any], chosen: str) -> list[dict[str, Any]]:
+    """The newest that are ready, and the chosen one however old it is."""
+    page = Page(limit=MOST_DATASETS)
+    found = list(datasets.list_datasets(studio(), current_user(), page)["items"])
+    if chosen and all(one["id"] != chosen for one in found):
+        try:
+            found.append(datasets.get_dataset(studio(), current_user(), chosen))
+        except NotFound:
+            pass
+    return [
+        one for one in found if one["state"] == "ready" and one["kind"] == family["dataset_kind"]
+    ]

@@ -82,6 +82,14 @@ WAITS = {
     "no_worker": _l("no worker that can run it is there"),
     "backoff": _l("tries again in a while"),
 }
+REASONS = {
+    "waits_for": _l("It waits for another job to succeed."),
+    "no_worker": _l("It waits for a worker that can run it; none is there now."),
+    "backoff": _l("It failed by no fault of its own and is tried again in a while."),
+    "device_busy": _l("The device is busy with what goes first; everybody here has a fair share."),
+    "unknown": _l("The device is busy, and nobody knows for how long."),
+    "starting": _l("A device has room; it starts in a moment."),
+}
 # In this order: each of them also claims to be those further down.
 BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 SYSTEMS = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
@@ -95,9 +103,11 @@ def init_app(app: Flask) -> None:
         data_words,
         error_words,
         event_words,
+        kind_name,
         kind_words,
         lane_words,
         plainly,
+        reason_words,
         result_words,
         shown_state,
         state_name,
@@ -116,6 +126,10 @@ def title_of(thing: Mapping[str, Any]) -> str:
     if thing.get("kind") in KINDS:
         return f"{KINDS[thing['kind']]} {str(thing['id'])[-6:]}"
     return str(thing.get("id", ""))[-6:]
+
+
+def kind_name(kind: str) -> str:
+    return str(KINDS.get(kind, kind))
 
 
 def kind_words(job: Mapping[str, Any]) -> str:
@@ -175,6 +189,17 @@ def waiting_words(job: Mapping[str, Any]) -> str:
     if place == 1:
         return str(_("next to start"))
     return str(_("%(place)s in the queue", place=ordinal(place)))
+
+
+def reason_words(job: Mapping[str, Any]) -> str:
+    """The same as a sentence, for the page of the job, which shows the place already."""
+    queue = job.get("queue") or {}
+    if is_paused(job):
+        return str(_("You paused it; it goes on when you resume it."))
+    if held := queue.get("waiting"):
+        return str(held).removeprefix("waiting: ")
+    why = "waits_for" if job.get("waits_for") and not queue.get("reason") else queue.get("reason")
+    return str(REASONS.get(str(why), ""))
 
 
 def result_words(job: Mapping[str, Any]) -> str:

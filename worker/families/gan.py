@@ -315,19 +315,20 @@ def add_up(sums, measured, share):
 
 
 def Sampler(model: Generator, params: GenerateParams) -> PictureSampler:
-    work = model.config["height"] * model.config["width"] * model.config["base_channels"] ** 2
-    return PictureSampler(model, draw, pictures_a_step=2**26 // work)
+    return PictureSampler(model, params, code, paint)
 
 
-def draw(model, item, _pictures):  # -> (C, H, W) in 0..1
+def code(model, item, _pictures):  # -> (1, Z), condition (1, D)
     params = item.params
     if params.mode == "interpolate":
         share = item.index / (item.count - 1) if item.count > 1 else 0.5
         (z_a, a), (z_b, b) = (code_of(model, s, params) for s in (params.seed_a, params.seed_b))
-        z, condition = blend(z_a, z_b, share), torch.lerp(a, b, share)
-    else:
-        z, condition = code_of(model, item.seed, params)
-    return model.paint(z, condition)[0] / 2 + 0.5
+        return blend(z_a, z_b, share), torch.lerp(a, b, share)
+    return code_of(model, item.seed, params)
+
+
+def paint(model, z, condition):  # -> (B, C, H, W) in 0..1
+    return model.paint(z, condition) / 2 + 0.5
 
 
 def code_of(model, seed, params):
@@ -370,7 +371,7 @@ FORWARD = f"({CONV} if network == 'conv' else {MLP})"
 
 FAMILY = Family(
     name="gan",
-    version=1,
+    version=2,
     title="Generative adversarial network",
     summary="Learns to draw sharp small pictures by class, in one pass; blends from one to another.",
     modality="image",
@@ -379,6 +380,12 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"base_channels": 16, "steps": 800},
     generate_example={"mode": "sample", "count": 8},
+    train_presets=(
+        ("quick", "Quick", {"base_channels": 16, "steps": 800}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 8000}),
+        ("mlp", "MLP", {"network": "mlp", "steps": 4000}),
+    ),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
         *SIZE_RULES,

@@ -377,6 +377,11 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"steps": 600},
     generate_example={"prompt": "The ", "max_new_tokens": 200, "temperature": 0.8},
+    train_presets=(
+        ("quick", "Quick", {"steps": 600}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 8000}),
+    ),
     accepts=(("characters >= 2000", "needs at least 2,000 characters of text"),),
     train_rules=(
         (

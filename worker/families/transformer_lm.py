@@ -351,6 +351,11 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"steps": 1000, "validate_every": 250},
     generate_example={"prompt": "The ", "max_new_tokens": 200, "temperature": 0.8},
+    train_presets=(
+        ("quick", "Quick", {"steps": 1000, "validate_every": 250}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 8000}),
+    ),
     accepts=(("characters >= 2000", "needs at least 2,000 characters of text"),),
     train_rules=(
         ("n_embd % (2 * n_head) == 0", "n_embd", "must be a multiple of twice n_head"),

@@ -269,17 +269,19 @@ INPUTS = {"sample": (), "reconstruct": ("image_a",), "interpolate": ("image_a", 
 
 
 def Sampler(model: VAE, params: GenerateParams) -> PictureSampler:
-    work = model.config["height"] * model.config["width"] * model.config["base_channels"] ** 2
-    return PictureSampler(model, draw, lambda params: INPUTS[params.mode], 2**26 // work)
+    return PictureSampler(model, params, code, paint, lambda params: INPUTS[params.mode])
 
 
-def draw(model, item, pictures):  # -> (C, H, W) in 0..1
+def code(model, item, pictures):  # -> (1, Z), label (1,)
     device = model.log_scale.device
     label = chosen_label(item, model.config["labels"]).to(device)
     codes = [model.encode(x.to(device), label) for x in pictures.values()]
     noise = item.params.temperature * normals(item.seed, (1, model.config["latent_dim"]))
-    z = code_of(item, codes, noise.to(device))
-    return model.decode(z, label).sigmoid()[0]
+    return code_of(item, codes, noise.to(device)), label
+
+
+def paint(model, z, labels):  # -> (B, C, H, W) in 0..1
+    return model.decode(z, labels).sigmoid()
 
 
 def code_of(item, codes, noise):  # -> (1, Z)
@@ -321,7 +323,7 @@ FORWARD = "18 * {0} * {1} * base_channels ** 2 * (4 + 8 * min(2, log2(max({0}, {
 
 FAMILY = Family(
     name="vae",
-    version=1,
+    version=2,
     title="Variational autoencoder",
     summary="Learns a compact code for small pictures: draws new ones by class, rebuilds and blends.",
     modality="image",
@@ -330,6 +332,11 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"latent_dim": 10, "steps": 1200},
     generate_example={"mode": "sample", "count": 8},
+    train_presets=(
+        ("quick", "Quick", {"latent_dim": 10, "steps": 1200}),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", {"steps": 6000}),
+    ),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
         *SIZE_RULES,

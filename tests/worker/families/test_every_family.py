@@ -89,7 +89,8 @@ def assert_bounded(name, field):
 
 def test_its_example_and_its_defaults_are_valid(case, action):
     schema = schema_of(getattr(case.family, action))
-    for values in (getattr(case.family, f"{action}_example"), {}):
+    presets = [values for *_, values in getattr(case.family, f"{action}_presets")]
+    for values in (getattr(case.family, f"{action}_example"), {}, *presets):
         full, problems = clean(schema, values)
         assert problems == []
         getattr(case.family, action).model_validate(full)

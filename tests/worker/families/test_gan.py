@@ -325,20 +325,22 @@ def test_before_it_is_encoded_every_float_is_the_same_among_strangers(network, m
     def floats(*items):
         kept = []
         sampler = gan.Sampler(model, items[0].params)
-        draw = sampler.draw
-        sampler.draw = lambda *given: kept.append(draw(*given)) or kept[-1]
+        painted = sampler._painted
+        sampler._painted = lambda codes: kept.append(painted(codes)) or kept[-1]
         for each in items:
             sampler.admit(each)
         sampler.step()
-        return kept
+        return torch.cat(kept)
 
     model = small_model(28, 28, network=network)
     strangers = [item(seed, 1, mode=mode) for seed in range(2, 9)]
     mine = item(1, 1, mode=mode)
     with torch.inference_mode():
         (alone,) = floats(mine)
-        among = floats(*strangers[:4], mine, *strangers[4:])[4]
-    assert torch.equal(alone, among)
+        for place in (0, 4, 7):
+            among = floats(*strangers[:place], mine, *strangers[place:])[place]
+            assert torch.equal(alone, among), place
+        assert torch.equal(alone, floats(mine, *strangers[:2])[0])
 
 
 def test_a_class_that_it_does_not_know_is_refused(learnt):

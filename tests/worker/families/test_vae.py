@@ -290,19 +290,21 @@ def test_before_it_is_encoded_every_float_is_the_same_among_strangers(mode, lear
     def floats(*items):
         kept = []
         sampler = vae.Sampler(learnt[0], items[0].params)
-        draw = sampler.draw
-        sampler.draw = lambda *given: kept.append(draw(*given)) or kept[-1]
+        painted = sampler._painted
+        sampler._painted = lambda codes: kept.append(painted(codes)) or kept[-1]
         for each in items:
             sampler.admit(each)
         sampler.step()
-        return kept
+        return torch.cat(kept)
 
     strangers = [item(seed, 1, mode=mode, inputs=pictures) for seed in range(2, 9)]
     mine = item(1, 1, mode=mode, inputs=pictures)
     with torch.inference_mode():
         (alone,) = floats(mine)
-        among = floats(*strangers[:4], mine, *strangers[4:])[4]
-    assert torch.equal(alone, among)
+        for place in (0, 4, 7):
+            among = floats(*strangers[:place], mine, *strangers[place:])[place]
+            assert torch.equal(alone, among), place
+        assert torch.equal(alone, floats(mine, *strangers[:2])[0])
 
 
 def test_a_picture_that_cannot_be_read_is_refused(learnt, tmp_path):
@@ -317,28 +319,47 @@ def test_a_picture_that_cannot_be_read_is_refused(learnt, tmp_path):
     assert sampler.room() == vae.Sampler(learnt[0], GenerateParams()).room()
 
 
-def test_an_error_ends_one_slot_only(learnt):
+@pytest.mark.parametrize("where", ["code", "paint"])
+def test_an_error_ends_one_slot_only(learnt, where):
     sampler = vae.Sampler(learnt[0], GenerateParams())
     slots = [sampler.admit(item(seed)) for seed in (1, 2)]
-    draw = sampler.draw
+    code, paint = sampler.code, sampler.paint
 
     def failing(model, wanted, pictures):
-        if wanted.seed == 1:
+        if wanted.seed == 1 and where == "code":
             raise RuntimeError("no")
-        return draw(model, wanted, pictures)
+        return code(model, wanted, pictures)
 
-    sampler.draw = failing
+    def failing_too(model, z, labels):
+        if where == "paint" and (z == first).all(1).any():
+            raise RuntimeError("no")
+        return paint(model, z, labels)
+
+    first, _ = code(learnt[0], item(1), {})
+    sampler.code, sampler.paint = failing, failing_too
     with torch.inference_mode():
         finished = {f.slot: f for f in sampler.step()}
     assert isinstance(finished[slots[0]].error, RuntimeError)
     assert finished[slots[1]].data
 
 
-def test_large_pictures_are_made_one_a_step():
+def test_small_pictures_are_painted_together_and_large_ones_one_a_step():
     params = GenerateParams()
-    assert vae.Sampler(small_model(8, 8), params).pictures_a_step == 16
-    large = small_model(128, 128, base_channels=64)
-    assert vae.Sampler(large, params).pictures_a_step == 1
+    small = vae.Sampler(small_model(8, 8), params)
+    assert (small.pictures_a_step, small.width) == (16, 8)
+    large = vae.Sampler(small_model(128, 128, base_channels=64), params)
+    assert (large.pictures_a_step, large.width) == (1, 1)
+
+
+def test_where_company_shows_pictures_are_painted_one_by_one(monkeypatch):
+    """As on a device whose sums depend on the place in a batch."""
+    paint = vae.paint
+
+    def by_place(model, z, labels):
+        return paint(model, z, labels) * (1 - torch.arange(len(z)).view(-1, 1, 1, 1) / 1000)
+
+    monkeypatch.setattr(vae, "paint", by_place)
+    assert vae.Sampler(small_model(8, 8), GenerateParams()).width == 1
 
 
 def test_a_png_carries_nothing_but_pixels(learnt):

@@ -2,6 +2,7 @@
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;
   const button = event.submitter;
+  if (button?.hasAttribute("data-download")) return; // the answer is a file: no next page comes
   if (button && event.target.method === "post") setTimeout(() => wait(button, true));
 });
 

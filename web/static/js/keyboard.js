@@ -14,7 +14,9 @@ document.addEventListener("keydown", (event) => {
   } else if (Date.now() - going < PATIENCE) {
     going = 0;
     const target = help.querySelector(`[data-go-key="${CSS.escape(event.key)}"]`);
-    if (target) location.assign(target.dataset.go);
+    if (!target) return;
+    event.preventDefault(); // the letter is used up: a page's own key does not act on it, too
+    location.assign(target.dataset.go);
   } else {
     pressOwnKey(event);
   }

@@ -141,6 +141,18 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
+window.addEventListener("offline", () => {
+  if (document.querySelector("[data-live], [data-live-poll]")) lost ??= toast(document.body.dataset.offline, "error");
+});
+
+// A stream may not have noticed that nothing can come by it any more.
+window.addEventListener("online", () => {
+  found();
+  for (const element of [...streams.keys()]) stop(element);
+  look();
+  if (document.querySelector("[data-live], [data-live-poll]")) renew();
+});
+
 let polled = Date.now();
 setInterval(() => {
   const seconds = document.querySelector("[data-live-poll]")?.dataset.livePoll;

@@ -1,10 +1,11 @@
 // A short word at the edge of the page that goes by itself; an error stays until it is closed.
 const SECONDS = 5;
 
-export function toast(text, kind = "") {
+export function toast(text, kind = "", href = "") {
   const box = document.createElement("div");
   box.className = `toast ${kind}`;
-  const words = document.createElement("span");
+  const words = document.createElement(href ? "a" : "span");
+  if (href) words.href = href;
   words.textContent = text;
   const close = document.createElement("button");
   close.type = "button";

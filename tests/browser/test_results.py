@@ -1,0 +1,212 @@
+"""The gallery in a real browser, with pictures and texts that this installation made."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+
+from tests.browser.conftest import axe, fits, shoot
+from tests.installation import Installation
+
+
+@pytest.fixture(scope="module")
+def atelier():
+    """Ann has a tiny model of digits; bob is there, too."""
+    with Installation(threads="2") as found:
+        found.ann, found.bob = found.user("ann"), found.user("bob")
+        found.families(found.ann, "vae", "transformer_lm")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pictures(atelier):
+    """The model's id; six pictures of two seeds."""
+    client = atelier.ann
+    data = client.datasets.add(sample="digits").wait()
+    job = client.jobs.submit(
+        "train", {"steps": 60}, family="vae", dataset_id=data.id, name="Tiny digits", seed=1
+    )
+    model_id = job.wait().result_or_raise()["result"]["model_id"]
+    for seed in (1, 2):
+        made = client.jobs.submit("generate", {"count": 3}, model_id=model_id, seed=seed)
+        made.wait().result_or_raise()
+    return model_id
+
+
+@pytest.fixture(scope="module")
+def texts(atelier):
+    """Two texts of a model that has hardly begun to learn."""
+    client = atelier.ann
+    data = client.datasets.add(sample="python-docs").wait()
+    params = {"steps": 20, "context_length": 64, "layers": 1, "width": 32}
+    schema = next(f for f in client.families.list() if f["name"] == "transformer_lm")
+    known = schema["actions"]["train"]["schema"]["properties"]
+    params = {name: value for name, value in params.items() if name in known}
+    job = client.jobs.submit(
+        "train", params, family="transformer_lm", dataset_id=data.id, name="Tiny words", seed=1
+    )
+    model_id = job.wait().result_or_raise()["result"]["model_id"]
+    wanted = {"count": 2, "prompt": "The function", "max_new_tokens": 60}
+    client.jobs.submit("generate", wanted, model_id=model_id, seed=3).wait().result_or_raise()
+    return model_id
+
+
+def cards(page):
+    return page.locator("[data-result]")
+
+
+def test_by_keyboard_alone(page_at, pictures, atelier):
+    page = page_at()
+    page.goto("/results")
+    assert cards(page).count() == 6
+    assert axe(page) == []
+    first, second = (cards(page).nth(n).get_attribute("data-result") for n in (0, 1))
+
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keyboard").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    focused = "document.activeElement.closest('[data-result]').dataset.result"
+    assert page.evaluate(focused) == second
+    page.keyboard.press(".")
+    page.locator(f"[data-result='{second}'] [aria-pressed=true]").wait_for()
+    assert atelier.ann.artifacts.get(second)["starred"]
+    page.keyboard.press("x")
+    page.get_by_text("1 selected").wait_for()
+    page.keyboard.press("x")
+    page.keyboard.press("c")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("c")
+    page.wait_for_url(f"**/results/compare?a={second}&b={first}")
+    page.locator("[data-slide]").focus()
+    seen = "document.querySelector('[data-compare]').style.getPropertyValue('--seen')"
+    before = page.evaluate(seen)
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(seen) != before
+
+    page.goto("/results?starred=1")
+    assert cards(page).count() == 1
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/artifacts/{second}?starred=1")
+    page.goto(f"/artifacts/{second}")
+    page.keyboard.press("+")
+    page.get_by_text("125 %").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/artifacts/{first}")
+    page.keyboard.press("r")
+    page.wait_for_url("**/generate/**from=*")
+    assert page.locator("[name='params.count']").input_value() == "3"
+    page.go_back()
+    page.keyboard.press("s")
+    page.wait_for_url("**/generate/**use=seed*")
+    assert page.locator("[name=seed]").input_value() == "2"
+
+
+@pytest.mark.slow
+def test_filter_select_download_tag_share_and_delete(page_at, pictures, texts, atelier, tmp_path):
+    page = page_at()
+    page.goto("/results")
+    assert cards(page).count() == 8
+    page.locator("[name=media]").select_option("text")
+    page.wait_for_function("document.querySelectorAll('[data-result]').length === 2")
+    assert "media=text" in page.url
+    page.locator("[name=media]").select_option("")
+    page.wait_for_function("document.querySelectorAll('[data-result]').length === 8")
+    page.locator("[name=q]").fill("function")
+    page.wait_for_function("document.querySelectorAll('[data-result]').length === 2")
+    page.goto("/results?media=image")
+
+    boxes = page.locator("[name=id]")
+    boxes.nth(0).check()
+    boxes.nth(2).click(modifiers=["Shift"])
+    page.get_by_text("3 selected").wait_for()
+    with page.expect_download() as download:
+        page.locator("[value=download]").click()
+    with zipfile.ZipFile(download.value.path()) as found:
+        assert len(found.namelist()) == 4
+    # the page is still usable after a download
+    page.locator("[name=tag]").last.fill("蓝, best")
+    page.locator("[value=tag]").click()
+    page.get_by_text("3 results are changed.").wait_for()
+    page.goto("/results?tag=best")
+    assert cards(page).count() == 3
+
+    shown = cards(page).first.get_attribute("data-result")
+    page.locator("[name=id]").first.check()
+    page.get_by_text("Share…").click()
+    page.get_by_role("button", name="Share", exact=True).click()
+    page.get_by_text("1 result is changed.").wait_for()
+    other = page_at(who="bob")
+    other.goto("/results?whose=shared")
+    assert cards(other).count() == 1
+    other.goto(f"/artifacts/{shown}")
+    assert axe(other) == []
+    page.goto(f"/artifacts/{shown}")
+    page.get_by_role("button", name="Stop sharing").click()
+    page.get_by_text("You alone.").wait_for()
+    other.goto("/results?whose=shared")
+    assert cards(other).count() == 0
+    assert other.request.get(f"{atelier.url}/api/v1/artifacts/{shown}/content").status == 404
+
+    page.goto("/results?tag=best")
+    page.locator("[name=id]").first.check()
+    page.get_by_text("Delete…").click()
+    page.get_by_role("button", name="Delete the selected results").click()
+    page.get_by_text("1 result is deleted.").wait_for()
+    assert cards(page).count() == 7
+
+
+@pytest.mark.slow
+def test_comparing_by_slider_side_by_side_and_difference(page_at, pictures, texts, atelier):
+    page = page_at()
+    page.goto("/results?media=image")
+    a, b = (cards(page).nth(n).get_attribute("data-result") for n in (0, 1))
+    page.goto(f"/results/compare?a={a}&b={b}")
+    assert axe(page) == []
+    shoot(page, "compare-slider")
+    page.get_by_role("link", name="Side by side").click()
+    page.wait_for_url("**mode=beside")
+    page.get_by_role("link", name="Difference").click()
+    page.get_by_text("of the pixels differ").wait_for()
+    lit = "[...document.querySelector('[data-canvas]').getContext('2d').getImageData(0,0,8,8).data].some(v => v > 0)"
+    assert page.evaluate(lit)
+    shoot(page, "compare-difference")
+    page.goto(f"/results/compare?a={a}&b={a}&mode=difference")
+    page.get_by_text("They are the same").wait_for()
+    page.goto("/results?media=text")
+    a, b = (cards(page).nth(n).get_attribute("data-result") for n in (0, 1))
+    page.goto(f"/results/compare?a={a}&b={b}")
+    assert page.locator("mark").count() > 1
+    assert axe(page) == []
+    shoot(page, "compare-texts")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "scheme", "language"),
+    [(1440, "light", "en-GB"), (1440, "dark", "en-GB"), (390, "light", "en-GB"),
+     (1440, "light", "zh-CN"), (390, "dark", "zh-CN")],
+)  # fmt: skip
+def test_the_pages_fit_in_both_appearances_and_languages(
+    page_at, pictures, texts, width, scheme, language
+):
+    page = page_at(width, scheme, language)
+    name = f"{width}-{scheme}-{language}"
+    page.goto("/results")
+    page.locator("[name=id]").first.check()
+    assert fits(page)
+    assert axe(page) == []
+    shoot(page, f"results-{name}", full=False)
+    first = cards(page).first.locator(".result-open")
+    last = cards(page).last.locator(".result-open")
+    for kind, link in (
+        ("text", first.get_attribute("href")),
+        ("picture", last.get_attribute("href")),
+    ):
+        page.goto(link)
+        assert fits(page)
+        assert axe(page) == []
+        shoot(page, f"result-{kind}-{name}")

@@ -1,0 +1,94 @@
+"""/events: which of one's jobs have ended, for who wants to be told of all of them at once, as JSON or as a stream."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from shared.models import User
+from web.api import shapes_schema as shapes
+from web.api.answers import answer, query
+from web.api.describe import Answer, Schema, told
+from web.api.events import EVENT_STREAM, RETRY_MILLISECONDS, TooManyStreams
+from web.queries import EndedAfter
+from web.requests import check
+from web.security import current_user, still_signed_in, studio
+from web.services import events
+from web.services.studio import Studio
+
+# An end is no news that a tenth of a second matters for; each look is one query on an index.
+LOOK_SECONDS = 1.0
+
+LAST_SEEN: dict[str, Schema] = {
+    "Last-Event-ID": {
+        "description": "With text/event-stream: the id of the last event that was seen.",
+        "schema": {"type": "string"},
+    }
+}
+ANSWERS = {
+    200: Answer(
+        "What has ended, or a stream of it for who asks with Accept: text/event-stream.",
+        shapes.EndedList,
+        content={EVENT_STREAM: {"type": "string"}},
+    )
+}
+
+bp = Blueprint("ended", __name__, url_prefix="/events")
+
+
+@bp.get("")
+@told(
+    "Which jobs have ended",
+    ANSWERS,
+    query=EndedAfter,
+    headers=LAST_SEEN,
+    errors=(TooManyStreams,),
+)
+def index() -> Response:
+    """Jobs of one's own that reached their final state, in that order. The stream ends when none is left to end."""
+    user, asked = current_user(), query(EndedAfter)
+    if EVENT_STREAM not in request.accept_mimetypes.values():
+        return answer(events.ended(studio(), user, asked.after))
+    seen = request.headers.get("Last-Event-ID")
+    after = check(EndedAfter, {"after": seen}).after if seen else asked.after
+    here = studio()
+    if not here.feed.take_slot():
+        raise TooManyStreams()
+    response = Response(_lines(here, user, after, still_signed_in()), mimetype=EVENT_STREAM)
+    response.call_on_close(here.feed.give_slot)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _lines(
+    here: Studio, user: User, after: str | None, may_listen: Callable[[], bool]
+) -> Iterator[str]:
+    """Holds no database session while it waits. Who asks is checked again every few seconds."""
+    began = asked = time.monotonic()
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    while (at := time.monotonic()) < began + events.STREAM_SECONDS:
+        if at >= asked + events.KEEP_ALIVE_SECONDS:
+            if not may_listen():
+                return
+            asked = at
+            yield ": still here\n\n"
+        found = events.ended(here, user, after)
+        after = found["next"]
+        yield from (_frame(one, found) for one in found["items"])
+        if not found["active"] and not found["items"]:
+            yield f"id: {after}\nevent: idle\ndata: {json.dumps(found)}\n\n"
+            return
+        if here.feed.closed.wait(LOOK_SECONDS):
+            return
+
+
+def _frame(one: dict[str, Any], found: dict[str, Any]) -> str:
+    # the place of the last is that of all: they are sent together
+    last = one is found["items"][-1]
+    place = f"id: {found['next']}\n" if last else ""
+    return f"{place}event: ended\ndata: {json.dumps(one)}\n\n"
