@@ -22,7 +22,7 @@ TINY = {"latent_dim": 4, "base_channels": 8, "validate_every": 20}
 
 @pytest.fixture(scope="module")
 def client(atelier):
-    return atelier._clients[0]
+    return atelier.clients["ann"]
 
 
 @pytest.fixture(scope="module")
