@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,23 @@ class Artifacts:
     def get(self, artifact_id: str) -> Artifact:
         return Artifact(self._connection.get(f"/artifacts/{artifact_id}"), self)
 
+    def list(self, *, limit: int | None = None, **filters: Any) -> list[Artifact]:
+        """Results, newest first; `filters`: whose, media, family, model_id, job_id, tag, starred, q."""
+        found = self._connection.pages("/artifacts", limit=min(limit or 200, 200), **filters)
+        return [Artifact(item, self) for item in islice(found, limit)]
+
+    def change(self, artifact_id: str, **fields: Any) -> Artifact:
+        """`starred`, `tags`, `add_tags`, `remove_tags`, `visibility`."""
+        answer = self._connection.ask("PATCH", f"/artifacts/{artifact_id}", json=fields)
+        return Artifact(answer.json(), self)
+
+    def share(self, artifact_id: str, shared: bool = True) -> Artifact:
+        return self.change(artifact_id, visibility="shared" if shared else "private")
+
+    def thumbnail(self, artifact_id: str) -> bytes:
+        """A small picture of a picture."""
+        return self._connection.ask("GET", f"/artifacts/{artifact_id}/thumbnail").content
+
     def content(self, artifact_id: str) -> bytes:
         return self._connection.ask("GET", f"/artifacts/{artifact_id}/content").content
 
@@ -122,7 +140,7 @@ class Artifacts:
         on_progress: Progress | None = None,
     ) -> Path:
         """Chosen artifacts of any jobs as one zip; into a file, or into a folder."""
-        return fetch_chosen(self._connection, list(artifact_ids), path, on_progress)
+        return fetch_chosen(self._connection, [*artifact_ids], path, on_progress)
 
-    def records(self, answers: list[Any]) -> list[Artifact]:
+    def records(self, answers: builtins.list[Any]) -> builtins.list[Artifact]:
         return [Artifact(answer, self) for answer in answers]

@@ -11,7 +11,7 @@ from atelier_client import Artifact, Checkpoint, Client
 from web import cli_options
 from web.cli_frame import TRANSFER_PATIENCE, Commands, Ended, api_command, progress
 from web.cli_jobs import job, new_job
-from web.cli_nouns import add_delete, add_show
+from web.cli_nouns import add_delete, add_share, add_show
 from web.cli_output import Object, echo_card, echo_field, table
 
 FILES = table("id", "index", "role", "name", "media_type", "bytes", "seed")
@@ -153,6 +153,56 @@ def artifact() -> None:
 
 @api_command(
     artifact,
+    "find",
+    "atelier artifact find --media image --starred",
+    "atelier artifact find --model ID --tag best --json",
+    show=table("id", "name", "family", "visibility", "bytes", "created_at"),
+)
+@click.option("--shared", is_flag=True, help="What is shared with everybody, not your own.")
+@click.option("--media", type=click.Choice(("image", "text")))
+@click.option("--family")
+@cli_options.id_option("--model", "model", "Made with this model.")
+@cli_options.id_option("--job", "job", "Made by this job.")
+@click.option("--tag", help="One of your own tags.")
+@click.option("--starred", is_flag=True, help="Only those that you starred.")
+@click.option(
+    "--search", "-q", "q", metavar="TEXT", help="Part of the prompt, label or job's name."
+)
+@cli_options.limit
+def find_artifacts(
+    api: Client, limit: int, shared: bool, starred: bool, **filters: str | None
+) -> list[Artifact]:
+    """Find results of all jobs, newest first."""
+    whose, stars = "shared" if shared else None, 1 if starred else None
+    return api.artifacts.list(limit=limit, whose=whose, starred=stars, **filters)
+
+
+@api_command(
+    artifact,
+    "mark",
+    "atelier artifact mark ID --star --tag best",
+    "atelier artifact mark ID --no-star --untag best",
+    show=echo_card,
+)
+@cli_options.id_argument("artifact")
+@click.option("--star/--no-star", "starred", default=None, help="Star it, or no more.")
+@click.option("--tag", "add_tags", multiple=True, help="Add a tag; several times for several.")
+@click.option("--untag", "remove_tags", multiple=True, help="Take a tag away.")
+def mark(
+    api: Client,
+    artifact_id: str,
+    starred: bool | None,
+    add_tags: tuple[str, ...],
+    remove_tags: tuple[str, ...],
+) -> Artifact:
+    """Star and tag a result; you alone see it."""
+    star = {} if starred is None else {"starred": starred}
+    tags = {"add_tags": [*add_tags], "remove_tags": [*remove_tags]}
+    return api.artifacts.change(artifact_id, **star, **tags)
+
+
+@api_command(
+    artifact,
     "get",
     "atelier artifact get ID",
     "atelier artifact get ID -o picture.png",
@@ -213,4 +263,5 @@ def _origins(found: Object) -> Iterable[tuple[str, str]]:
 
 
 add_show(artifact, "artifact", "Show what is known of a file.")
+add_share(artifact, "artifact", "Let everybody here see a result, with how it was made.")
 add_delete(artifact, "artifact", "Delete a file.", forced=True)

@@ -299,6 +299,20 @@ def test_an_artifact_is_downloaded_under_its_name(run, work, alice, tmp_path):
     assert run("artifact", "get", artifact, "-o", tmp_path).exit_code == 3
 
 
+def test_results_are_starred_tagged_found_and_shared(run, work, alice):
+    artifact, other = work.artifact(alice), work.artifact(alice)
+    shown = run("artifact", "mark", artifact, "--star", "--tag", "best", "--json")
+    assert json.loads(shown.stdout)["tags"] == ["best"]
+    found = json.loads(run("artifact", "find", "--starred", "--tag", "best", "--json").stdout)
+    assert [one["id"] for one in found] == [artifact]
+    assert other in run("artifact", "find", "--limit", "1").stdout
+    assert run("artifact", "share", artifact).stdout.strip() == "shared"
+    shared = json.loads(run("artifact", "find", "--shared", "--json").stdout)
+    assert [one["id"] for one in shared] == [artifact]
+    assert run("artifact", "mark", artifact, "--no-star", "--untag", "best").exit_code == 0
+    assert json.loads(run("artifact", "find", "--starred", "--json").stdout) == []
+
+
 # ---- what can be trained, and what was -----------------------------------------------------------
 
 

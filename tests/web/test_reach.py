@@ -52,6 +52,9 @@ REACH = {
     "GET /jobs/{job_id}/previews": ("jobs.previews", "job previews"),
     "GET /jobs/{job_id}/log": ("jobs.log", "job log"),
     "GET /jobs/{job_id}/archive": ("jobs.archive", "job archive"),
+    "GET /artifacts": ("artifacts.list", "artifact find"),
+    "PATCH /artifacts/{artifact_id}": ("artifacts.change", "artifact mark"),
+    "GET /artifacts/{artifact_id}/thumbnail": ("artifacts.thumbnail", ""),  # for screens
     "GET /artifacts/{artifact_id}": ("artifacts.get", "artifact show"),
     "GET /artifacts/{artifact_id}/content": ("artifacts.download", "artifact get"),
     "GET /artifacts/{artifact_id}/lineage": ("artifacts.lineage", "artifact lineage"),
@@ -67,6 +70,7 @@ REACH = {
     "POST /me/tokens": ("tokens.create", "token create"),
     "DELETE /me/tokens/{token_id}": ("tokens.delete", "token delete"),
     "DELETE /me/tokens": ("tokens.delete", "token delete"),  # the same by query
+    "GET /events": ("", ""),  # for pages: which job of mine has ended
     "GET /queue": ("queue", "queue"),
     "GET /storage": ("storage", "storage"),
     "POST /storage/sweep": ("sweep", "storage"),
@@ -104,7 +108,7 @@ def test_method_and_command_are_there(method, command):
 
 def test_sharing_and_estimates_have_their_own_commands(app):
     shared = {name for name, group in cli.main.commands.items() if "share" in group_of(group)}
-    assert shared == {"dataset", "model"}
+    assert shared == {"artifact", "dataset", "model"}
     submit = cli.main.commands["job"].commands["submit"]
     assert "--dry-run" in [option for one in submit.params for option in one.opts]
     assert Client("http://127.0.0.1:1").jobs.estimate

@@ -21,7 +21,12 @@ USAGE = 2
 LAST_SECONDS = 300.0  # for the jobs that are left when the faults are over
 
 
-@click.command(name="chaos")
+EXAMPLES = (
+    "\b\nExamples:\n  atelier chaos --minutes 10\n  atelier chaos --seed 7 --data /tmp/scratch"
+)
+
+
+@click.command(name="chaos", epilog=EXAMPLES)
 @click.option("--minutes", type=click.FloatRange(0.1, 1440), default=10.0, show_default=True)
 @click.option("--seed", type=int, help="Replays the jobs and the faults of an earlier run.")
 @click.option(
