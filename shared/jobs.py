@@ -260,7 +260,7 @@ def add_checkpoint(session: Session, lease: Lease, *, step: int, size: int, **fa
 def succeed(session: Session, lease: Lease, outcome: Outcome) -> Job:
     """running -> succeeded with everything the job made. Raises LeaseLost: then nothing may become visible."""
     at = clock(session)
-    rows = [outputs.artifact_row(new, lease, at) for new in outcome.artifacts]
+    rows = outputs.artifact_rows(outcome.artifacts, lease, at)
     result = {
         "model_id": outcome.model.id if outcome.model else None,
         "artifacts": [row.id for row in rows if row.role in ("output", "grid")],

@@ -36,6 +36,15 @@ def artifact_row(new: NewArtifact, lease: Lease, at: float = 0.0) -> Artifact:
     )
 
 
+def artifact_rows(new: list[NewArtifact], lease: Lease, at: float) -> list[Artifact]:
+    """Their ids fall, so that lists by id, newest first, show what one job made from first to last."""
+    rows = [artifact_row(one, lease, at) for one in new]
+    falling = sorted((row.id for row in rows), reverse=True)
+    for row, row_id in zip(rows, falling, strict=True):
+        row.id = row_id
+    return rows
+
+
 def preview_data(step: int, row: Artifact) -> dict[str, Any]:
     return {
         "artifact_id": row.id,

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from shared.models import Artifact, Job
+from tests.web.test_results_pages import a_model
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -19,7 +20,7 @@ def database_url(request):
 @pytest.fixture
 def poems(alice, work):
     """Two generations of a model of Alice's: (ids of "a rose is", ids of "the sea"), newest last."""
-    model_id = work.model(alice)
+    model_id = a_model(alice, work)
     found = []
     for prompt, texts in (("a rose is", (b"one", b"two")), ("the sea", (b"three",))):
         params = {"prompt": prompt, "count": len(texts)}

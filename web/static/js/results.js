@@ -18,8 +18,8 @@ const DO = {
   ArrowUp: () => move(-columns()),
   x: (one) => one.querySelector('[name="id"]').click(),
   ".": (one) => one.querySelector("[data-star] button").click(),
-  r: (one) => generate(one, { from: one.dataset.result }),
-  s: (one) => generate(one, { seed: one.dataset.seed }),
+  r: (one) => generate(one.dataset.parameters),
+  s: (one) => generate(one.dataset.seed),
   c: compare,
 };
 
@@ -49,8 +49,8 @@ function columns() {
   return below > 0 ? below : all.length;
 }
 
-function generate(one, values) {
-  if (one.dataset.generate) location.assign(`${one.dataset.generate}?${new URLSearchParams(values)}`);
+function generate(form) {
+  if (form) location.assign(form);
   else toast(gallery().dataset.foreign);
 }
 
