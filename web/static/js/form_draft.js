@@ -28,11 +28,11 @@ export function begin(form) {
   });
   window.addEventListener("pagehide", () => clearTimeout(timer));
 
-  if ("sent" in form.dataset) {
+  if (form.dataset.state === "sent") {
     const defaults = Object.fromEntries([...form.querySelectorAll("[data-reset]")].map((one) => [one.dataset.reset, one.dataset.default]));
     Object.assign(untouched, { name: "", seed: "" }, defaults);
     save();
-  } else if (!("given" in form.dataset)) {
+  } else if (form.dataset.state !== "given") {
     restore();
   }
 

@@ -13,7 +13,7 @@ export function begin(form) {
     clearTimeout(timer);
     timer = setTimeout(ask, WAIT);
   });
-  if (!("sent" in form.dataset)) {
+  if (form.dataset.state !== "sent") {
     // what a draft or a browser has put back since the page was drawn
     const moved = [...form.elements].some((one) => one.value !== one.defaultValue || one.checked !== one.defaultChecked);
     if (moved) timer = setTimeout(ask, WAIT);
