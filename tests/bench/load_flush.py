@@ -19,8 +19,8 @@ from tests.servers import wait_until
 
 OTHERS = 5
 PATIENCE = 1800.0
-# what two workers hold beyond fair order: jobs claimed side by side
-AHEAD = 2 * 64
+# beyond fair order: what two workers hold of him when they begin, and of the last of the others when these end
+AHEAD = 2 * 2 * 64
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ TINY = {"latent_dim": 4, "base_channels": 8, "validate_every": 20}
 
 @pytest.fixture(scope="module")
 def client(atelier):
-    return atelier._clients[0]
+    return atelier.clients["ann"]
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_the_end_of_a_job_is_told_on_another_page(page_at, training):
     page.get_by_role("button", name="Notices").click()
     page.get_by_label("Show a notification").check()
     page.get_by_role("button", name="Close").click()
-    job = training(steps=30)
+    job = training(steps=400)
     page.goto("/queue")
     page.evaluate("document.hasFocus = () => false")  # another window is in front
     wait_until(lambda: job.refresh().has_ended, 90)
@@ -266,7 +266,7 @@ def test_the_end_of_a_job_is_told_on_another_page(page_at, training):
     assert page.locator("link[rel=icon]").get_attribute("href").endswith("favicon-done.svg")
     assert "is done" in page.evaluate("window.told[0]")
     expect(page.locator(".toast a")).to_have_attribute("href", f"/jobs/{job.id}")
-    page.mouse.click(5, 5)
+    page.keyboard.press("Shift")
     page.wait_for_function("!document.title.startsWith('(')")
 
 

@@ -152,9 +152,8 @@ def test_without_generations_a_model_shows_what_its_training_drew(alice, work, s
             row = Artifact(id=new_id(), job_id=job_id, user_id=alice.user.id, index=0, seed=1)
             row.role, row.name, row.media_type = "preview", f"{step}.png", "image/png"
             row.bytes, row.sha256, row.location = 1, "1" * 64, f"artifacts/{job_id}/{step}"
-            row.metrics, row.label, row.created_at = {"step": step}, {}, clock(session)
+            row.metrics, row.label, row.created_at = {"step": step}, {}, clock(session) + step
             session.add(row)
-    # what the training left as outputs counts, too; its drawings are taken where nothing was generated
     shown = models.list_models(studio, alice.user)["items"]
     found = model_samples.newest(studio, alice.user, shown, 1)[model_id]
     assert [one["name"] for one in found] == ["10.png"]
@@ -182,7 +181,7 @@ def test_uploads_sent_before_become_a_dataset_by_the_form(mine, alice):
     made = alice.post("/uploads", headers={**head, "Upload-Length": "5"}).json["id"]
     upload = f"/uploads/{made}"
     refused = mine.post("/datasets", {"uploads": made, "name": "five"})
-    assert refused.status_code == 422 and "is not finished" in refused.text
+    assert refused.status_code == 422 and "not finished: 0 of 5 bytes" in refused.text
     assert "Unfinished uploads" in refused.text
     sent = alice.patch(
         upload,

@@ -184,8 +184,22 @@ def test_labels_and_sizes_that_differ_are_bars(mine, ready, studio):
     studio.storage.delete(key)
     studio.storage.put_bytes(key, json.dumps(found).encode())
     page = mine.page(f"/datasets/{ready}")
+    pictures = [one["aria-label"] for one in page.all("svg") if one.get("class") == "histogram"]
+    assert "Items by label: a<b: 3; c: 1" in pictures
+    heights = [float(bar["height"]) for bar in page.all("rect", rx="2")]
+    assert heights[0] == 3 * heights[1]
+
+
+def test_long_labels_are_bars_below_each_other(mine, ready, studio):
+    key = places.key_of(ready, dataset_preview.FILE)
+    with studio.storage.open(key) as file:
+        found = json.load(file)
+    found["labels"] = [{"label": "a<b and more", "items": 3}, {"label": "c", "items": 1}]
+    studio.storage.delete(key)
+    studio.storage.put_bytes(key, json.dumps(found).encode())
+    page = mine.page(f"/datasets/{ready}")
     bars = {bar["aria-label"]: (bar["value"], bar["max"]) for bar in page.all("progress")}
-    assert bars == {"a<b": ("3", "3"), "c": ("1", "3")}
+    assert bars == {"a<b and more": ("3", "3"), "c": ("1", "3")}
 
 
 def test_the_rest_of_a_refused_dataset_is_used_with_one_button(mine, theirs, refused):
@@ -193,7 +207,7 @@ def test_the_rest_of_a_refused_dataset_is_used_with_one_button(mine, theirs, ref
     page = mine.page(f"/datasets/{dataset_id}")
     assert "Some of it cannot be used." in page.words
     action = f"/datasets/{dataset_id}/accept"
-    assert action in [form["action"] for form in page.all("form")]
+    assert action in [form.get("action") for form in page.all("form")]
     assert theirs.post(action).status_code == 404
     answer = mine.post(action, page=f"/datasets/{dataset_id}")
     assert answer.headers["Location"] == f"/datasets/{dataset_id}"

@@ -47,6 +47,7 @@ class RunnerHarness:
             )
         )
         self.hello = self.until("hello")
+        self.versions = {one["name"]: one["version"] for one in self.hello.families}
 
     def next(self) -> link.Message:
         message = self.link.receive(PATIENCE)
@@ -82,7 +83,7 @@ class RunnerHarness:
                 job=job,
                 kind=kind,
                 family=family,
-                family_version=1,
+                family_version=self.versions.get(family, 1),
                 params=params,
                 folder=str(self.out(job)),
                 **more,

@@ -42,7 +42,8 @@ def _newest(
 ) -> dict[str, list[Shape]]:
     if not ids:
         return {}
-    place = func.row_number().over(partition_by=by, order_by=Artifact.id.desc()).label("place")
+    newest_first = (Artifact.created_at.desc(), Artifact.id.desc())
+    place = func.row_number().over(partition_by=by, order_by=newest_first).label("place")
     ranked = (
         select(Artifact.id, by.label("subject"), place)
         .join(Job, Job.id == Artifact.job_id)
@@ -53,7 +54,7 @@ def _newest(
         select(ranked.c.subject, Artifact)
         .join(ranked, ranked.c.id == Artifact.id)
         .where(ranked.c.place <= most)
-        .order_by(Artifact.id.desc())
+        .order_by(*newest_first)
     )
     found: dict[str, list[Shape]] = {}
     for subject, row in session.execute(query):

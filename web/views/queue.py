@@ -8,19 +8,13 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.errors import AlreadyEnded, NotFound
+from shared.errors import AlreadyEnded
 from web.security import current_user, studio
 from web.services import fair_share, jobs
 from web.services.job_lists import Filters
 from web.services.queue import get_queue
 
 bp = Blueprint("queue", __name__)
-
-CHANGES: dict[str, Callable[..., Any]] = {
-    "cancel": jobs.cancel_job,
-    "pause": jobs.pause_job,
-    "resume": jobs.resume_job,
-}
 
 
 @bp.get("/queue")
@@ -44,12 +38,25 @@ def index() -> ResponseReturnValue:
     )
 
 
-@bp.post("/queue/<job_id>/<change>")
-def change(job_id: str, change: str) -> ResponseReturnValue:
-    if change not in CHANGES:
-        raise NotFound()
+@bp.post("/queue/<job_id>/cancel")
+def cancel(job_id: str) -> ResponseReturnValue:
+    return _changed(jobs.cancel_job, job_id)
+
+
+@bp.post("/queue/<job_id>/pause")
+def pause(job_id: str) -> ResponseReturnValue:
+    return _changed(jobs.pause_job, job_id)
+
+
+@bp.post("/queue/<job_id>/resume")
+def resume(job_id: str) -> ResponseReturnValue:
+    return _changed(jobs.resume_job, job_id)
+
+
+def _changed(change: Callable[..., Any], job_id: str) -> ResponseReturnValue:
+    """Back to the queue; it may have ended while the button was pressed."""
     try:
-        CHANGES[change](studio(), current_user(), job_id)
+        change(studio(), current_user(), job_id)
     except AlreadyEnded as error:
         flash(error.message, "warning")
     return redirect(url_for("pages.queue.index"), 303)

@@ -76,7 +76,7 @@ def read(
             if again is not None:
                 figures.recovery[hit.kind].append(again - hit.at)
     kind_of = partial(_kind_of, history=history, hits=hits, lease=lease)
-    figures.cancels = _cancels(books, jobs, kind_of)
+    figures.cancels = _cancels(books, jobs, kind_of, breaker)
     figures.submits_without_redis = _submits_while_away(books, breaker.outages)
     _read_steps(figures, log)
     return figures
@@ -148,16 +148,21 @@ def _is_claim(event: JobEvent) -> bool:
 
 
 def _cancels(
-    books: Books, jobs: list[Job], kind_of: Callable[[str, Job], str]
+    books: Books, jobs: list[Job], kind_of: Callable[[str, Job], str], breaker: Breaker
 ) -> dict[str, list[float]]:
+    """From the request on, as its row tells; a queued job's row does not, and there web must have been there."""
     by_id = {job.id: job for job in jobs}
     seconds: dict[str, list[float]] = defaultdict(list)
     for cancel in books.cancels:
         job = by_id.get(cancel.job_id)
         if job is None or job.state != "cancelled" or job.finished_at is None:
             continue
-        asked_at = job.cancel_requested_at or cancel.asked_at
-        seconds[kind_of(cancel.kind, job)].append(max(0.0, job.finished_at - asked_at))
+        kind, asked_at = kind_of(cancel.kind, job), job.cancel_requested_at
+        if asked_at is None:
+            if breaker.outages.overlap("web", cancel.began, cancel.ended):
+                continue
+            asked_at = cancel.began + breaker.offset
+        seconds[kind].append(max(0.0, job.finished_at - asked_at))
     return seconds
 
 

@@ -34,7 +34,8 @@ class Cancel:
 
     kind: str
     job_id: str
-    asked_at: float  # the database's clock
+    began: float  # the call that got through, by our own clock
+    ended: float
 
 
 @dataclass
@@ -101,8 +102,9 @@ class People:
                 self.books.broken.append(f"order {order.number}: {type(error).__name__}: {error}")
 
     def _submit(self, order: Order) -> str:
-        answer = self._post(order, "/jobs", self._body(order), f"chaos-{order.number}")
+        answer, began = self._post(order, "/jobs", self._body(order), f"chaos-{order.number}")
         with self.books.lock:
+            self.books.submits.append((began, time.time()))
             if answer.status_code != 202:
                 self.books.refused[order.number] = f"{answer.status_code} {answer.text[:200]}"
                 return ""
@@ -129,8 +131,8 @@ class People:
 
     def _post(
         self, order: Order, path: str, body: dict[str, Any] | None, key: str = ""
-    ) -> httpx.Response:
-        """Again and again while the server is away: with a key that is one submit."""
+    ) -> tuple[httpx.Response, float]:
+        """Again and again while the server is away: with a key, one submit. The answer, and when it was asked."""
         headers = {"Authorization": f"Bearer {self._tokens[order.user]}"}
         headers |= {"Idempotency-Key": key} if key else {}
         until = time.monotonic() + PATIENCE_SECONDS
@@ -143,12 +145,9 @@ class People:
                     raise
             else:
                 if answer.status_code not in (409, 429, 502, 503, 504) or path != "/jobs":
-                    if key:
-                        with self.books.lock:
-                            self.books.submits.append((began, time.time()))
-                    return answer
+                    return answer, began
                 if time.monotonic() > until or self._over.is_set():
-                    return answer
+                    return answer, began
             time.sleep(PAUSE_SECONDS)
 
     # ---- cancels --------------------------------------------------------------------------------------
@@ -162,11 +161,10 @@ class People:
             if order.cancel == "dead owner":
                 self._breaker.kill_owner(self._job(job_id).owner or "")
         for _ in range(20):
-            asked_at = time.time() + self._breaker.offset
-            answer = self._post(order, f"/jobs/{job_id}/cancel", None)
+            answer, began = self._post(order, f"/jobs/{job_id}/cancel", None)
             if answer.status_code == 200:
                 with self.books.lock:
-                    self.books.cancels.append(Cancel(order.cancel, job_id, asked_at))
+                    self.books.cancels.append(Cancel(order.cancel, job_id, began, time.time()))
                 return
             if answer.status_code not in (429, 502, 503, 504):
                 return  # it has ended otherwise

@@ -29,10 +29,10 @@ from shared.errors import BadData
 from shared.params import Field, Params
 from worker.family import Family
 from worker.metrics.energy import held_distance
-from worker.nn.adversarial import generator_loss, gradient_penalty, judge_loss, slopes
+from worker.nn.adversarial import add_up, generator_loss, gradient_penalty, judge_loss, slopes
 from worker.nn.augment import augmented
 from worker.nn.draws import normals, uniforms
-from worker.nn.fields import number, patience, sheet
+from worker.nn.fields import number, paces, patience, sheet
 from worker.nn.great_circle import blend
 from worker.nn.hub_folder import load_folder, save_folder
 from worker.nn.levels import level_sizes, level_widths
@@ -307,10 +307,6 @@ def noise(x, params):
     return torch.randn(len(x), params.latent_dim, device=x.device)
 
 
-def add_up(sums, measured, share):
-    sums |= {name: sums.get(name, 0.0) + share * m.detach() for name, m in measured.items()}
-
-
 # Generating
 
 
@@ -381,9 +377,7 @@ FAMILY = Family(
     train_example={"base_channels": 16, "steps": 800},
     generate_example={"mode": "sample", "count": 8},
     train_presets=(
-        ("quick", "Quick", {"base_channels": 16, "steps": 800}),
-        ("balanced", "Balanced", {}),
-        ("thorough", "Thorough", {"steps": 8000}),
+        *paces({"base_channels": 16, "steps": 800}, {"steps": 8000}),
         ("mlp", "MLP", {"network": "mlp", "steps": 4000}),
     ),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),

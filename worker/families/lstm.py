@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from shared.params import Field, Params
 from worker.data.texts import Streams
 from worker.family import Family
-from worker.nn.fields import number, patience
+from worker.nn.fields import number, paces, patience
 from worker.nn.language import first_token, make_optimizer, make_tokens
 from worker.nn.linear import Linear
 from worker.nn.schedule import warm_cosine
@@ -36,9 +36,8 @@ from worker.nn.text_sampler import TextSampler
 from worker.nn.tokens import Tokens
 
 LONGEST_VALIDATION = 2**18  # held-out tokens that are read each time
-VALIDATION_STREAM = (
-    1024  # tokens that a row reads there at least, so that its empty beginning weighs little
-)
+# tokens that a row reads there at least, so that its empty beginning weighs little
+VALIDATION_STREAM = 1024
 VALIDATION_ROWS = 32
 
 
@@ -377,11 +376,7 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"steps": 600},
     generate_example={"prompt": "The ", "max_new_tokens": 200, "temperature": 0.8},
-    train_presets=(
-        ("quick", "Quick", {"steps": 600}),
-        ("balanced", "Balanced", {}),
-        ("thorough", "Thorough", {"steps": 8000}),
-    ),
+    train_presets=paces({"steps": 600}, {"steps": 8000}),
     accepts=(("characters >= 2000", "needs at least 2,000 characters of text"),),
     train_rules=(
         (

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from shared.params import Field, Params
 from worker.data.texts import Windows
 from worker.family import Family
-from worker.nn.fields import number, patience
+from worker.nn.fields import number, paces, patience
 from worker.nn.language import first_token, make_optimizer, make_tokens
 from worker.nn.linear import Linear
 from worker.nn.llama import llama_weights, save_llama
@@ -351,11 +351,7 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"steps": 1000, "validate_every": 250},
     generate_example={"prompt": "The ", "max_new_tokens": 200, "temperature": 0.8},
-    train_presets=(
-        ("quick", "Quick", {"steps": 1000, "validate_every": 250}),
-        ("balanced", "Balanced", {}),
-        ("thorough", "Thorough", {"steps": 8000}),
-    ),
+    train_presets=paces({"steps": 1000, "validate_every": 250}, {"steps": 8000}),
     accepts=(("characters >= 2000", "needs at least 2,000 characters of text"),),
     train_rules=(
         ("n_embd % (2 * n_head) == 0", "n_embd", "must be a multiple of twice n_head"),

@@ -25,7 +25,7 @@ from shared.params import Field, Params
 from worker.family import Family
 from worker.nn.augment import augmented
 from worker.nn.draws import normals
-from worker.nn.fields import number, patience, picture, sheet
+from worker.nn.fields import number, paces, patience, picture, sheet
 from worker.nn.great_circle import blend
 from worker.nn.hub_folder import load_folder, save_folder
 from worker.nn.levels import level_sizes, level_widths
@@ -332,11 +332,7 @@ FAMILY = Family(
     generate=GenerateParams,
     train_example={"latent_dim": 10, "steps": 1200},
     generate_example={"mode": "sample", "count": 8},
-    train_presets=(
-        ("quick", "Quick", {"latent_dim": 10, "steps": 1200}),
-        ("balanced", "Balanced", {}),
-        ("thorough", "Thorough", {"steps": 6000}),
-    ),
+    train_presets=paces({"latent_dim": 10, "steps": 1200}, {"steps": 6000}),
     accepts=(("items >= 10", "At least 10 pictures are needed."),),
     train_rules=(
         *SIZE_RULES,

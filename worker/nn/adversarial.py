@@ -39,3 +39,8 @@ def gradient_penalty(judge: Any, real: Tensor, fake: Tensor, labels: Tensor) -> 
     between = torch.lerp(real, fake, share).requires_grad_()
     # without the small number the root has no gradient at 0
     return ((slopes(judge(between, labels), between) + 1e-12).sqrt() - 1).square().mean()
+
+
+def add_up(sums, measured, share):
+    """Adds a part's measurements, by its share of the batch."""
+    sums |= {name: sums.get(name, 0.0) + share * m.detach() for name, m in measured.items()}

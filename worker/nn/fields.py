@@ -22,6 +22,15 @@ def patience() -> Any:
     )
 
 
+def paces(quick: dict[str, Any], thorough: dict[str, Any]) -> tuple[Any, ...]:
+    """The presets that every family has: what differs from its defaults."""
+    return (
+        ("quick", "Quick", quick),
+        ("balanced", "Balanced", {}),
+        ("thorough", "Thorough", thorough),
+    )
+
+
 def picture(title, description) -> Any:
     """The id of a picture (an artifact, or an item of a dataset); empty unless one is given."""
     extra: dict[str, Any] = {"x-ref": "image"}

@@ -28,7 +28,7 @@ def test_the_quick_start_leads_to_each_family(mine, real_families):
         assert family["title"] in html.unescape(page.text)
     # nothing that it points to is missing
     for link in page.all("a"):
-        if (link["href"] or "").startswith("/"):
+        if (link["href"] or "").startswith("/") and "?" not in link["href"]:
             assert mine.get(link["href"]).status_code == 200, link
 
 

@@ -46,7 +46,7 @@ def claim(work) -> Lease:
 
 
 def read(work, books: Books, orders, hits=(), log="", outages=None):
-    breaker = SimpleNamespace(hits=list(hits), outages=outages or Outages())
+    breaker = SimpleNamespace(hits=list(hits), outages=outages or Outages(), offset=0.0)
     plan = Plan(1, 1.0, orders)
     return figures.read(plan, books, work.db, work.storage, breaker, log, lease=3.0)
 
@@ -110,7 +110,7 @@ def test_a_cancel_is_told_by_what_it_found(work, fault, kind):
     work.cancel(job_id)
     with work.db.writing() as session:
         jobs.finish_cancel(session, lease)
-    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
+    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at, now(work))])
     found = read(work, books, [order], hits)
     assert list(found.cancels) == [kind] and not found.problems
 
@@ -119,8 +119,16 @@ def test_a_queued_cancel_is_timed_from_the_request(work):
     order, job_id = ordered(work, 1, cancel="running")
     at = now(work)
     work.cancel(job_id)
-    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at)])
+    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at, now(work))])
     assert list(read(work, books, [order]).cancels) == ["queued"]
+
+
+def test_a_queued_cancel_that_met_no_server_is_not_timed(work):
+    order, job_id = ordered(work, 1, cancel="running")
+    at = now(work)
+    work.cancel(job_id)
+    books = Books(run=RUN, ids={1: {job_id}}, cancels=[Cancel("running", job_id, at, at + 9)])
+    assert not read(work, books, [order], outages=Outages(web=[[at + 1, at + 8]])).cancels
 
 
 def test_steps_made_again_are_counted(work):

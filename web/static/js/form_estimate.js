@@ -46,7 +46,8 @@ export function begin(form) {
     panel.replaceWith(fresh);
     for (const name of new Set([...form.elements].map((one) => one.name).filter(Boolean))) {
       // nobody is blamed for what he has not come to yet
-      say(form, name, touched.has(name) || wasWrong(form, name) ? wrong.get(name) : undefined);
+      const text = wrong.get(name) ?? wrong.get(name.replace(/\.id$/, "")); // of a reference without cards
+      say(form, name, touched.has(name) || wasWrong(form, name) ? text : undefined);
     }
   }
 }

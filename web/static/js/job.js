@@ -36,10 +36,15 @@ setInterval(() => {
 
 document.addEventListener("live:metrics", (event) => event.preventDefault()); // curve.js draws them
 
+const drawn = document.querySelector("[data-log]")?.textContent ?? "";
+const SETTLED = 10_000;
+
 document.addEventListener("live:log", (event) => {
   event.preventDefault();
   const log = document.querySelector("[data-log]");
   if (!log) return;
+  // the server read the log a moment after the place where the stream begins
+  if (performance.now() < SETTLED && drawn.includes(event.detail.data.data.text.trim())) return;
   const old = log.textContent;
   const whole = old + (old && !old.endsWith("\n") ? "\n" : "") + event.detail.data.data.text;
   log.textContent = whole.split("\n").slice(-MOST_LINES).join("\n");
