@@ -42,6 +42,7 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, 
 
     left, right = facts(first), facts(second)
     rows = [(name, left.get(name), right.get(name)) for name in {**left, **right}]
+    rows = [row for row in rows if row[1] not in ("", None) or row[2] not in ("", None)]
     return sorted(((*row, row[1] != row[2]) for row in rows), key=lambda row: not row[3])
 
 

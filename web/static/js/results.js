@@ -165,6 +165,9 @@ document.addEventListener("live:parts", () => {
 });
 
 document.addEventListener("htmx:after:swap", () => {
+  // the address says what is shown, to be sent or opened again; without what is empty
+  const asked = [...new FormData(document.querySelector(".filters"))].filter(([, value]) => value);
+  history.replaceState(null, "", `?${new URLSearchParams(asked)}`);
   watch();
   count();
 });
