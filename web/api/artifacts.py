@@ -57,8 +57,9 @@ def change(artifact_id: str) -> Response:
 @bp.get("/<artifact_id>/content")
 @told("The bytes of a result", file_answers(BYTES), query=InPlace, headers=RANGE)
 def content(artifact_id: str) -> Response:
+    in_place = query(InPlace).inline
     artifact, file = artifacts.open_artifact(studio(), current_user(), artifact_id)
-    return file_answer(artifact, file, name=artifact["name"], in_place=query(InPlace).inline)
+    return file_answer(artifact, file, name=artifact["name"], in_place=in_place)
 
 
 @bp.get("/<artifact_id>/thumbnail")
