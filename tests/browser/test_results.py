@@ -148,7 +148,7 @@ def test_filter_select_download_tag_share_and_delete(page_at, pictures, texts, a
     assert axe(other) == []
     page.goto(f"/artifacts/{shown}")
     page.get_by_role("button", name="Stop sharing").click()
-    page.get_by_text("You alone.").wait_for()
+    page.get_by_text("You alone.", exact=True).wait_for()
     other.goto("/results?whose=shared")
     assert cards(other).count() == 0
     assert other.request.get(f"{atelier.url}/api/v1/artifacts/{shown}/content").status == 404
