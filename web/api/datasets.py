@@ -137,8 +137,8 @@ def items(dataset_id: str) -> Response:
 @bp.get("/<dataset_id>/items/<int(max=2147483647):n>/content")
 @told("The bytes of an item", file_answers(BYTES), query=InPlace, headers=RANGE)
 def item_content(dataset_id: str, n: int) -> Response:
-    item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
     in_place = query(InPlace).inline
+    item, file = datasets.open_item(studio(), current_user(), dataset_id, n)
     return file_answer(item, cast(BinaryIO, file), name=_file_name(item), in_place=in_place)
 
 
