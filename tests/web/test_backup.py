@@ -499,6 +499,7 @@ def test_the_commands_say_what_they_did(installation, tmp_path, monkeypatch):
     os.truncate(path, 20000)
     assert run("backup", "--verify", path).exit_code == 3
     assert run("restore", path, "--data", tmp_path / "other").exit_code == 3
-    installation.storage.delete("artifacts")
+    for stored in [*installation.storage.keys("artifacts")]:
+        installation.storage.delete(stored.key)
     assert run("backup", tmp_path / "c.tar", "--data", data).exit_code == 1
     assert run("backup", tmp_path / "d.tar", "--data", tmp_path / "nothing").exit_code == 3

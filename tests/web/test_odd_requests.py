@@ -88,13 +88,18 @@ def test_odd_queries_are_refused_or_ignored(app, alice, things):
     ids = {f"{name}_id": value for name, value in things.items()} | {"n": "0", "name": "toy"}
     tries = [(name, text) for name in NAMES for text in NUMBERS]
     tries += [(name, text) for name in WORDS for text in ("%00", "9" * 400)]
+    # the API refuses what it does not know, so one at a time; pages take no notice of it
+    one_by_one = [f"{name}={text}" for name, text in tries]
+    at_once = [
+        "&".join(f"{name}={text}" for name in (*NAMES, *WORDS)) for text in (*NUMBERS, "%00")
+    ]
     for path in paths(app, ids):
         if "/static" in path:
             continue
-        for name, text in tries:
-            answer = ask(alice, "GET", f"{path}?{name}={text}", buffered=False)
+        for query in one_by_one if path.startswith(API) else at_once:
+            answer = ask(alice, "GET", f"{path}?{query}", buffered=False)
             answer.close()
-            assert answer.status_code < 500, (path, name, text[:40], answer.status_code)
+            assert answer.status_code < 500, (path, query[:60], answer.status_code)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
