@@ -22,10 +22,17 @@ Held = TypeVar("Held", Artifact, Dataset, Model)
 
 def own(session: Session, table: type[Owned], row_id: str, user: User) -> Owned:
     """The user's own row. Raises NotFound."""
+    _check_id(row_id)
     row: Owned | None = session.scalar(_own(table), {"row_id": row_id, "user_id": user.id})
     if row is None:
         raise NotFound()
     return row
+
+
+def _check_id(row_id: str) -> None:
+    """PostgreSQL refuses to look for what forms and addresses can hold."""
+    if "\0" in row_id:
+        raise NotFound()
 
 
 @cache
@@ -48,6 +55,7 @@ def is_readable(row: Dataset | Model | Artifact, user: User) -> bool:
 
 def readable(session: Session, table: type[Shareable], row_id: str, user: User) -> Shareable:
     """The user's own row, or one that is shared. Raises NotFound."""
+    _check_id(row_id)
     row = session.scalar(select(table).where(table.id == row_id, may_read(table, user)))
     if row is None:
         raise NotFound()
