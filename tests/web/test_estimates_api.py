@@ -150,5 +150,5 @@ def test_the_page_says_it_in_words(alice, work, mine):
     dataset_id = work.dataset(alice)
     job = alice.post("/jobs", json={**TRAIN, "dataset_id": dataset_id}).json
     page = mine.get(f"/jobs/{job['id']}")
-    assert "no worker that can run it is there" in page.text
+    assert "It waits for a worker that can run it" in page.text
     assert "Takes" in page.text
