@@ -174,8 +174,10 @@ def test_no_canary_leaves_its_cage(installation, logged, monkeypatch):
     )
     answers.append(client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}x"}))
     answers.append(client.post("/sign-in", data={"name": "ann", "password": CANARIES["password"]}))
-    monkeypatch.setattr(disk, "usage", lambda _: int(CANARIES["prompt"]))
-    answers.append(post(kind="generate", model_id=model_id, params={"word": CANARIES["prompt"]}))
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "usage", lambda _: int(CANARIES["prompt"]))
+        asked = {"params": {"word": CANARIES["prompt"]}}
+        answers.append(post(kind="generate", model_id=model_id, **asked))
     assert [answer.status_code for answer in answers[:3]] == [422, 422, 401]
     assert answers[-1].status_code == 500
     metrics = client.get("/metrics", headers=headers).text
