@@ -1,11 +1,11 @@
 """The disk fills up under an upload, a checkpoint, a result: words, nothing half, no strike, and on when there is room.
 
-The data folder lies on a small file system of its own, which only root can make; with SQLite so does the database.
+The data folder lies on a small file system of its own, which only root can make. The database does not: a full one
+writes nothing at all (tests/faults/test_disk.py).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 from contextlib import contextmanager
@@ -16,7 +16,6 @@ from sqlalchemy import update
 from shared.db import Database
 from shared.models import Dataset, Job, ShortTask
 from tests import oracle
-from tests.conftest import make_tables
 from tests.faults.conftest import Bench
 from tests.servers import wait_until
 from tests.work import FAMILIES, WorkerProcess
@@ -58,11 +57,17 @@ def filled(folder, left=0):
         ballast.unlink()
 
 
+def text_form(size):
+    """An upload as bytes: of a form the test client would keep a temporary file of its own."""
+    head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
+    body = head + b"word " * (size // 5) + b"\r\n--edge--\r\n"
+    return {"data": body, "content_type": "multipart/form-data; boundary=edge"}
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def bench(request, small_disk, make_settings, valkey):
     if request.param == "sqlite":
-        url = f"sqlite:///{small_disk}/atelier.db"
-        make_tables(url)
+        url = request.getfixturevalue("sqlite_url")
     else:
         url = request.getfixturevalue("postgres_url")
     settings = make_settings(
@@ -144,8 +149,7 @@ def test_an_upload_is_refused_in_words_and_leaves_nothing(bench, small_disk):
     client, headers = app.test_client(), {"Authorization": f"Bearer {token}"}
 
     def upload(size):
-        form = {"file": (io.BytesIO(b"word " * (size // 5)), "a.txt")}
-        return client.post("/api/v1/datasets", data=form, headers=headers)
+        return client.post("/api/v1/datasets", **text_form(size), headers=headers)
 
     uploads = small_disk / "uploads"
     with filled(small_disk, left=1 << 20):
@@ -193,9 +197,8 @@ def test_a_check_that_finds_no_room_is_made_again(bench, small_disk):
     studio = app.extensions["atelier"]
     user = create_user(bench.db, "ann", False)
     token = issue_token(bench.db, user, "test")["token"]
-    form = {"file": (io.BytesIO(b"word " * (1 << 20)), "a.txt")}
     headers = {"Authorization": f"Bearer {token}"}
-    made = app.test_client().post("/api/v1/datasets", data=form, headers=headers)
+    made = app.test_client().post("/api/v1/datasets", **text_form(5 << 20), headers=headers)
     studio.close()
 
     def row():
