@@ -84,13 +84,14 @@ def check(url: str, token: str, *, examples: int, stateful: bool = False) -> Fin
 def stock(person, work) -> None:
     """Some of every kind, so that calls have something to find; `work` is tests.web.conftest.Work."""
     dataset_id = work.dataset(person)
-    work.studio.storage.put_bytes(f"datasets/{dataset_id}/data.bin", b"png")
-    work.preview(dataset_id)
     work.model(person)
     job_id = work.generation(person)["id"]
     (job,) = [row for row in work.claim() if row.id == job_id]
     work.succeed(job, tuple(b"a poem %d" % n for n in range(RESULTS)))
     work.training(person, name="queued", dataset_id=dataset_id)
+    for dataset in person.get("/datasets").json["items"]:
+        work.studio.storage.put_bytes(f"datasets/{dataset['id']}/data.bin", b"png")
+        work.preview(dataset["id"])
 
 
 def hurry(studio) -> None:

@@ -147,7 +147,9 @@ def migrated_bench(request, make_settings, valkey, tmp_path):
     settings = make_settings(
         database_url=url,
         redis_url=valkey.url,
-        family_path=str(FAMILIES),
+        family_path=str(
+            ROOT / "worker" / "chaos" / "families"
+        ),  # of real files, which both releases may read
         families="sleep_steps",
     )
     made = Bench(settings, db, valkey)
@@ -200,8 +202,7 @@ def test_an_upgrade_under_a_running_worker_makes_it_give_back_and_a_newer_one_go
     bench.worker("device-new", root=newer_release)
     assert bench.wait(waiting, seconds=90).state == "succeeded"
     bench.wait_checkpoint(job, given_back.checkpoint_step + 1, seconds=90)
-    assert f"Continues from the checkpoint at step {given_back.checkpoint_step}" in bench.log_of(
-        job
-    )
+    resumed = f"Continues from the checkpoint at step {given_back.checkpoint_step}"
+    wait_until(lambda: resumed in bench.log_of(job), 60, "the log to say so")
     bench.cancel(job)
     assert bench.wait(job).state == "cancelled"

@@ -37,6 +37,7 @@ def test_the_document_is_true(live, alice, work, studio):
     }
     unmet = {label for label, counts in found.statuses.items() if min(counts) >= 400}
     unmet = {label for label in unmet if label.startswith("GET ")}
-    # it asks as one who is no administrator
+    # it asks as one who is no administrator, and its results are texts
     refused = {f"GET /{noun}" for noun in ("audit", "invitations", "storage", "users")}
-    assert unmet == refused | {"GET /users/{user_id}"}, found.table()
+    refused |= {"GET /users/{user_id}", "GET /artifacts/{artifact_id}/thumbnail"}
+    assert unmet == refused, found.table()
