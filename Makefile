@@ -82,7 +82,7 @@ test: lint .browser  ## what `check` runs, then every test on real servers, with
 	@# two at a time: most of the time is waiting for leases and servers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
-test-slow: lint  ## the tests that take long: rarer faults, random kills, fuzzing
+test-slow: lint  ## the tests that take long: rarer faults, random kills, browsers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not gpu'
 
 format:  ## format the code and sort the imports
