@@ -15,7 +15,7 @@ CHECKED := atelier_client migrations shared tests web worker
 FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/worker/data \
 	$(addprefix tests/web/test_,forms.py jobs_api.py children.py data_folder.py devices.py) \
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
-FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py $(FAST_TESTS)
+FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py --ignore=tests/test_main_job_on_s3.py $(FAST_TESTS)
 
 .PHONY: help install demo up check lint messages screenshots test test-slow format migration
 .DEFAULT_GOAL := help
@@ -52,7 +52,7 @@ demo: install  ## the main job on real data: upload, train, generate, download; 
 up: install  ## start everything and stay in the foreground; Ctrl-C drains (ARGS='--port 8080')
 	@exec $(BIN)/atelier up $(ARGS)
 
-check: lint  ## formatting, lint, imports, types, the fast tests: under a minute
+check: lint  ## formatting, lint, imports, types, the fast tests
 	@$(BIN)/python -m pytest -q --no-header $(FAST)
 
 lint: install
