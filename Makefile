@@ -17,7 +17,7 @@ FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/wo
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
 FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py --ignore=tests/test_main_job_on_s3.py $(FAST_TESTS)
 
-.PHONY: help install demo up check lint messages screenshots test test-slow format migration
+.PHONY: help install demo up check lint messages screenshots test test-gpu test-slow format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -84,6 +84,11 @@ test: lint .browser  ## what `check` runs, then every test on real servers, with
 
 test-slow: lint  ## the tests that take long: rarer faults, random kills, browsers
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not gpu'
+
+GPU_TESTS := tests/worker/test_cuda.py tests/test_main_job.py tests/worker/test_runner_torch.py tests/worker/test_generation_memory.py \
+	tests/worker/families/test_every_family.py
+test-gpu: install  ## families, runner and the main job on this machine's GPU
+	@ATELIER_TEST_DEVICE=cuda CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest -n 4 --dist loadfile -m 'not slow' $(GPU_TESTS)
 
 format:  ## format the code and sort the imports
 	@$(MAKE) --no-print-directory install

@@ -281,7 +281,9 @@ def bare_environment(**extra: str) -> dict[str, str]:
     """Environment for the sandboxed processes: no URL, no secret, nothing of ours."""
     keep = ("PATH", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONPATH")
     found = {key: os.environ[key] for key in keep if key in os.environ}
-    return found | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} | extra
+    found |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    # cuBLAS sums in one order only with a workspace of its own for each stream (NVIDIA's words)
+    return found | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} | extra
 
 
 def failpoint_setting() -> str:

@@ -22,6 +22,16 @@ def wants_cuda(name: str) -> bool:
     return name.startswith("cuda") or (name == "auto" and Path("/dev/nvidiactl").exists())
 
 
+def choose_steady_kernels(torch: ModuleType, name: str) -> None:
+    """The same seed gives the same bits: no kernel that is picked by its time, or that sums in any order."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    if name.startswith("cuda"):
+        # cuBLAS needs the CUBLAS_WORKSPACE_CONFIG of bare_environment; what has no steady kernel only warns
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+
+
 class Device:
     """Made once, after the families are loaded."""
 
@@ -29,20 +39,30 @@ class Device:
         self.torch: ModuleType | None = sys.modules.get("torch")
         self.threads = threads or len(os.sched_getaffinity(0))
         self._current = 0
+        self.problem = ""
         if name == "auto":
-            name = "cuda" if self.torch and self.torch.cuda.is_available() else "cpu"
+            name = self._found(self.torch)
         self.name = name
         self.here: Any = self.torch.device(name) if self.torch else name
         self.cpu_capability = "none"
         if self.torch:
             self._prepare(self.torch)
 
+    def _found(self, torch: ModuleType | None) -> str:
+        """A GPU if torch can use one. One that is there but of no use is told, for a CPU is a hundred times slower."""
+        if torch is None or not wants_cuda("auto"):
+            return "cpu"
+        try:
+            torch.zeros(1, device="cuda")
+        except (AssertionError, RuntimeError) as error:
+            self.problem = f"This machine has a GPU, but PyTorch cannot use it: {error}"[:500]
+            return "cpu"
+        return "cuda"
+
     def _prepare(self, torch: ModuleType) -> None:
         torch.set_num_interop_threads(1)
         self.cpu_capability = torch.backends.cpu.get_cpu_capability()
-        # the fastest convolution is not always the same one, and sums in another order
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        choose_steady_kernels(torch, self.name)
         self.use_threads(self.threads)
 
     def warm_up(self) -> None:
@@ -74,6 +94,7 @@ class Device:
         """What the runner says of itself when it greets."""
         return self.build() | {
             "memory_bytes": self._memory_bytes(),
+            "device_problem": self.problem,
             "flops_per_second": self._flops_per_second(),
         }
 
@@ -101,6 +122,14 @@ class Device:
         if self.torch and self.name.startswith("cuda"):
             return int(self.torch.cuda.get_device_properties(self.here).total_memory)
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def memory_used(self) -> int:
+        """Bytes: of a GPU those that anybody uses, of a CPU those of this process."""
+        if self.torch and self.name.startswith("cuda"):
+            free, total = self.torch.cuda.mem_get_info(self.here)
+            return int(total - free)
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def _flops_per_second(self) -> float:
         """By multiplying matrices for a tenth of a second; 0 without torch."""

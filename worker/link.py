@@ -140,6 +140,7 @@ class Beat(Message):
     used: dict[JobKey, Annotated[float, Field(ge=0)]] = {}
     # every job that was started and has not been told to have ended; None when this is not the place
     holds: list[JobKey] | None = None
+    memory_bytes: int = Field(0, ge=0)  # of the device, in use by anybody; of a CPU, by the runner
 
 
 class Progress(Message):

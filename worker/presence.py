@@ -36,16 +36,19 @@ class Presence:
         self._hello: link.Hello | None = None
         self._families: list[dict[str, Any]] = []
         self._kept_alive = 0.0
+        self._memory_bytes = 0  # of the device, in use when the runner last said so
         self._used = 0.0  # device-seconds since they were last written
         self._deaths = 0
         self._told_at = 0.0
 
-    def use(self, seconds: float) -> None:
-        """The runner had the device for so long."""
-        self._used += seconds
+    def heard(self, beat: link.Beat) -> None:
+        """How long the runner had the device, and what it holds of it."""
+        self._used += sum(beat.used.values())
+        self._memory_bytes = beat.memory_bytes
 
     def runner_died(self) -> None:
         self._deaths += 1
+        self._memory_bytes = 0
 
     def greet(self, hello: link.Hello) -> None:
         """What the runner says that it can do. It runs other people's code: what web could not use is left out."""
@@ -78,7 +81,8 @@ class Presence:
             at,
         )
         if self._hello:
-            row.device, row.facts = self._hello.device, self._hello.facts
+            row.device = self._hello.device
+            row.facts = self._hello.facts | {"memory_used_bytes": self._memory_bytes}
             row.families = self.versions
         if at - self._kept_alive > KEEP_ALIVE_SECONDS:
             catalog.keep_alive(session, self.versions)

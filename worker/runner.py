@@ -250,6 +250,8 @@ def greet(ends: link.Link, configure: link.Configure) -> Station:
     parts = shut_in(configure)
     families, problems = load_families(configure)
     device = Device(configure.device, configure.threads)
+    if device.problem:
+        log.warning("%s", device.problem)
     station = Station(ends, configure, device, families)
     announced = [
         module.FAMILY.announcement((module.__doc__ or "").strip()) for module in families.values()

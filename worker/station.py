@@ -61,7 +61,13 @@ class Station:
         if now - self._beat_at >= BEAT_SECONDS:
             self._beat_at = time.monotonic()
             used, self._used = self._used, {}
-            self.link.send(link.Beat(used=used, holds=holds() if holds else None))
+            self.link.send(
+                link.Beat(
+                    used=used,
+                    holds=holds() if holds else None,
+                    memory_bytes=self.device.memory_used(),
+                )
+            )
 
     def log(self, job: str, text: str) -> None:
         self.tell(link.Log(job=job, text=plain(text, LONGEST_LOG)))

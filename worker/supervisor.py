@@ -224,11 +224,11 @@ class Supervisor:
         self._look_soon()
 
     def _count(self, beat: link.Beat) -> None:
+        self._presence.heard(beat)
         for key, seconds in beat.used.items():
             if held := self._held.get(key):
                 held.heard = True
                 held.used += seconds
-            self._presence.use(seconds)
         if beat.holds is not None:
             self._find_forgotten(set(beat.holds), time.monotonic())
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.device import DEVICE
+
 STEPS = 2000
 
 
@@ -19,7 +21,7 @@ def learnt(family: Any, params: Any, text: str, seed: int) -> float:
     from worker.data.texts import Texts
     from worker.run import Run
 
-    run = Run(seed=seed)
+    run = Run(seed=seed, device=DEVICE)
     seconds, losses = 0.0, []
     began, step = time.perf_counter(), 0
     for metrics in family.train(params, Texts.from_text(text), run):

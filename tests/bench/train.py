@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.device import DEVICE
 from tests.installation import ROOT, running
 
 FROM_STEP = 200
@@ -38,7 +39,7 @@ from worker.data.texts import Texts
 from worker.families import transformer_lm as family
 from worker.run import Run
 params = family.TrainParams(**json.loads(sys.argv[1]))
-for _ in family.train(params, Texts.from_text(Path(sys.argv[2]).read_text()), run := Run(seed=1)):
+for _ in family.train(params, Texts.from_text(Path(sys.argv[2]).read_text()), run := Run(seed=1, device="{DEVICE}")):
     if run.step == {FROM_STEP}:
         started = time.perf_counter()
     if run.step == {steps}:

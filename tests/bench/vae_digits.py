@@ -24,6 +24,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from shared.samples import digits
+from tests.device import DEVICE
 from tests.worker.families.packed import pictures
 from worker.families import vae
 from worker.family import Item
@@ -60,7 +61,7 @@ def trained(family: Any, params: Any, seed: int):
     with tempfile.TemporaryDirectory() as folder:
         files = ((item.data, item.name.partition("/")[0]) for item in digits())
         data = pictures(Path(folder) / "data", files)
-        run, last = Run(seed=seed), {}
+        run, last = Run(seed=seed, device=DEVICE), {}
         started = time.perf_counter()
         for metrics in family.train(params, data, run):
             last = metrics or last
@@ -69,7 +70,7 @@ def trained(family: Any, params: Any, seed: int):
         made = Path(folder) / "model"
         made.mkdir()
         family.save(run.result, made)
-        return family.load(made, "cpu"), seconds, last
+        return family.load(made, DEVICE), seconds, last
 
 
 @torch.inference_mode()

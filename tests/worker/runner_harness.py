@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from shared.config import bare_environment
+from tests.device import DEVICE
 from worker import link
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,7 +42,7 @@ class RunnerHarness:
         self.link.send(
             link.Configure(
                 folder=str(folder),
-                device="cpu",
+                device=DEVICE,
                 families=families,
                 **(defaults | settings),
             )

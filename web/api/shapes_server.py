@@ -123,6 +123,10 @@ class Device(BaseModel):
     device: str
     name: str | None
     memory_bytes: Count | None
+    memory_used_bytes: Count | None = Field(
+        description="In use on it by anybody; of a CPU, by what runs the jobs."
+    )
+    problem: str | None = Field(description="Why jobs do not get what this machine has.")
     threads: Count | None
     flops_per_second: Seconds | None
     state: str

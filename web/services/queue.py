@@ -105,6 +105,8 @@ def _device(worker: Worker, running: dict[str, int]) -> dict[str, Any]:
         "device": worker.device,
         "name": facts.get("device_name"),
         "memory_bytes": facts.get("memory_bytes"),
+        "memory_used_bytes": facts.get("memory_used_bytes"),
+        "problem": facts.get("device_problem") or None,
         "threads": facts.get("threads"),
         "flops_per_second": facts.get("flops_per_second"),
         "state": worker.state,

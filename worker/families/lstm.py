@@ -20,13 +20,14 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from shared.params import Field, Params
 from worker.data.texts import Streams
 from worker.family import Family
 from worker.nn.fields import number, paces, patience
+from worker.nn.hub_folder import save_tied
 from worker.nn.language import first_token, make_optimizer, make_tokens
 from worker.nn.linear import Linear
 from worker.nn.schedule import warm_cosine
@@ -338,8 +339,7 @@ def save(model: Recurrent, folder: Path) -> None:
     (folder / "config.json").write_text(config + "\n", encoding="utf-8")
     (folder / "README.md").write_text(CARD.format(**model.config), encoding="utf-8")
     model.tokens.save(folder, longest=10**30)  # transformers' word for "no limit"
-    # tied weights once; load_model knows of them
-    save_model(model, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    save_tied(model, folder / "model.safetensors")
 
 
 def load(folder: Path, device) -> Recurrent:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -40,6 +41,13 @@ def save_folder(model: Any, folder: Path, *, title: str, use: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_tied(model: Any, path: Path) -> None:
+    """Tied weights once; safetensors' load_model knows of them."""
+    # a copy: on a GPU the weights of a recurrent layer are parts of one block, which cannot be stored
+    apart = copy.deepcopy(model).cpu()
+    save_model(apart, str(path), metadata={"format": "pt"})
 
 
 def _size(config: dict[str, Any]) -> dict[str, int]:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from shared.params import clean, schema_of
+from tests.device import DEVICE
 from tests.worker.families import packed
 from worker import checkpoints, randomness
 from worker.checkpoints import Snapshots
@@ -87,7 +88,7 @@ class FamilyCase:
     ) -> Trained:
         """From the start or a checkpoint to the end; checkpoints go to disk and come from there."""
         data, params = self.data(), self.example("train")
-        run = Run(seed=seed, splits=splits)
+        run = Run(seed=seed, device=DEVICE, splits=splits)
         taken = self._take_at(run, set(snapshots_at))
         if resume is not None:
             saved = checkpoints.read(resume)
@@ -109,7 +110,7 @@ class FamilyCase:
 
     def steps_on(self, data: Any) -> Any:
         """The generator of a training, to be stepped by hand."""
-        return self.module.train(self.example("train"), data, Run(seed=1))
+        return self.module.train(self.example("train"), data, Run(seed=1, device=DEVICE))
 
     def _take_at(self, run: Run, steps: set[int]) -> dict[int, Path]:
         snapshots, taken = Snapshots(run, {}), {}
@@ -180,12 +181,12 @@ def inference():
 def assert_modes_are_clean() -> None:
     assert torch.is_grad_enabled(), "no_grad was left on across a yield"
     assert not torch.is_inference_mode_enabled()
-    assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled(torch.device(DEVICE).type)
     assert torch.get_default_dtype() == torch.float32
 
 
 def random_state() -> Any:
-    return randomness.take(torch.device("cpu"))
+    return randomness.take(torch.device(DEVICE))
 
 
 def same_state(one: Any, other: Any) -> bool:

@@ -15,6 +15,7 @@ import torch
 
 from shared.errors import BadData
 from shared.params import check_rules, clean, evaluate, price, schema_of
+from tests.device import DEVICE
 from tests.worker.families.family_case import (
     FamilyCase,
     assert_modes_are_clean,
@@ -23,6 +24,7 @@ from tests.worker.families.family_case import (
     random_state,
     same_state,
 )
+from worker.device import choose_steady_kernels
 from worker.family import family_files
 
 FOLDERS = [path for path in os.environ.get("ATELIER_FAMILY_PATH", "").split(":") if path]
@@ -34,6 +36,7 @@ MINE = 101  # the seed of the request that is looked at; the strangers have othe
 def case(request, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    choose_steady_kernels(torch, DEVICE)
     yield FamilyCase(request.param, tmp_path_factory.mktemp(request.param.stem))
     torch.set_num_threads(threads)
 
@@ -189,7 +192,7 @@ def test_it_refuses_data_that_is_too_little(case):
 
 def test_saved_and_loaded_it_makes_the_same_outputs_and_files(case):
     model = case.whole().model
-    loaded = case.module.load(case.saved(model), torch.device("cpu"))
+    loaded = case.module.load(case.saved(model), torch.device(DEVICE))
     items = case.items([1, 2], model)
     before, after = case.generate(model, items), case.generate(loaded, items)
     assert [made.data for made in before] == [made.data for made in after]

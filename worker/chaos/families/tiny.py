@@ -30,6 +30,13 @@ class TrainParams(Params):
     cosine_steps: int = Field(
         0, ge=0, le=1_000_000, title="Cosine", description="Length of the schedule; 0: as steps."
     )
+    megabytes_a_row: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        title="Memory",
+        description="Of the device, while a row is looked at.",
+    )
     starving: bool = Field(False, title="Starving", description="Even one row is too much.")
     leave_mode: bool = Field(False, title="Leave mode", description="Forget to leave no_grad.")
 
@@ -91,6 +98,8 @@ def train(params, data, run):
         for (x, y), share in run.parts(batch):
             if params.starving or params.hungry_above and len(x) > params.hungry_above:
                 raise torch.OutOfMemoryError("out of memory")
+            size = len(x) * params.megabytes_a_row << 20
+            torch.empty(size, dtype=torch.uint8, device=run.device)
             loss = share * loss_of(model, x, y)
             loss.backward()
         for weights in model.parameters():
