@@ -113,7 +113,7 @@ def _landlock(writable: list[Path], readable: list[Path], cuda: bool) -> None:
             # The driver names its threads, and gives up where it may not (error 304). The handle stays
             # open: a rule is for this very inode, which the kernel would otherwise make anew.
             os.open(OWN_THREADS, os.O_PATH | os.O_CLOEXEC)
-            _allow(ruleset, OWN_THREADS, (READ | WRITE_FILE) & rights)
+            _allow(ruleset, OWN_THREADS, (READ | WRITE_FILE | TRUNCATE) & rights)
         _checked(LIBC.syscall(446, ruleset, 0))
     finally:
         os.close(ruleset)

@@ -67,9 +67,9 @@ def loss_of(model, x, y):
 @torch.no_grad()
 def validate(model, windows):
     model.eval()
-    total = 0.0
+    total, device = 0.0, model.head.weight.device
     for x, y in windows.in_order(8):
-        total += loss_of(model, x, y).item()
+        total += loss_of(model, x.to(device), y.to(device)).item()
         yield None
     model.train()
     return total
@@ -83,7 +83,7 @@ def train(params, data, run):
     split = data.split(0.1, run.seed)
     windows = Windows(tokens_of(split.train.text), 8)
     held_out = Windows(tokens_of(split.validation.text), 8)
-    model = run.keep("model", Model(params.width))
+    model = run.keep("model", Model(params.width).to(run.device))
     optimizer = run.keep("optimizer", torch.optim.AdamW(model.parameters(), lr=1e-2))
     warm = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=5)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
@@ -103,10 +103,12 @@ def train(params, data, run):
             loss = share * loss_of(model, x, y)
             loss.backward()
         for weights in model.parameters():
-            weights.grad += 1e-3 * torch.randn(weights.shape, generator=noise)
+            drawn = torch.randn(weights.shape, generator=noise).to(run.device)
+            weights.grad += 1e-3 * drawn
         optimizer.step()
         scheduler.step()
-        run.state["average"] = 0.9 * run.state.get("average", torch.zeros(())) + loss.detach()
+        before = run.state.get("average", torch.zeros(())).to(run.device)
+        run.state["average"] = 0.9 * before + loss.detach()
         if params.leave_mode:
             torch.set_grad_enabled(False)
         if run.step % 10 == 0:
@@ -150,7 +152,8 @@ class Sampler:
         torch.rand(3)
         finished = []
         for slot, (item, numbers) in list(self._slots.items()):
-            logits = self._model(torch.tensor([[numbers[-1]]]))
+            ids = torch.tensor([[numbers[-1]]], device=self._model.head.weight.device)
+            logits = self._model(ids)
             numbers.append(int(logits[0, -1].argmax()))
             if len(numbers) > item.params.length:
                 self.drop(slot)
