@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -40,8 +40,9 @@ SERVER_AWAY = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    # a process that was stopped in a transaction must not keep its rows from everybody else
-    "options": "-c idle_in_transaction_session_timeout=15000",
+    # a process that was stopped in a transaction must not keep its rows from everybody else; and nobody waits for long
+    # for somebody's open transaction or ALTER TABLE: that is as if the server was away (migrations have no such limit)
+    "options": "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10s",
 }
 
 metadata = MetaData(
@@ -206,6 +207,14 @@ def is_disk_full(error: DBAPIError) -> bool:
     """True when the database has no room for what was to be written."""
     code = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
     return code in ("SQLITE_FULL", "53100")
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether it is the database's present state, and no fault of what was asked: try again later."""
+    if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":
+        return False  # pysqlite's OperationalError is wrong SQL, too
+    passing = isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
+    return passing or is_disk_full(error)
 
 
 def lock_rows(session: Session) -> bool:

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from shared.config import Settings
 from shared.errors import AppError, NotFound, StorageAway, StorageFull
-from shared.storage import CHUNK, Stored, check_key, chunks_of
+from shared.ids import new_id
+from shared.storage import CHUNK, Stored, check_key, chunks_of, is_key
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ LARGEST_READ = 8 << 20
 TRIES = 3  # of a put whose bytes did not arrive as they were sent
 REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
-PROBE = "probe/atelier.txt"
+PROBE = "probe"
 # what servers call a bucket or a disk that takes no more
 FULL = re.compile(r"StorageFull|QuotaExceeded|InsufficientStorage|507 Insufficient", re.I)
 
@@ -113,16 +114,21 @@ class ObjectStorage:
     def _seen(self, key: str, sent: _Sent, etag: str | None) -> tuple[str, int]:
         """What lies there is what was sent. Raises Damaged; then nothing lies there."""
         if (etag or "").strip('"').lower() not in sent.etags():
-            digest, size = hashlib.sha256(), 0
-            with self.open(key) as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-                    size += len(chunk)
-            if (digest.hexdigest(), size) != sent.facts():
+            if self._found(key) != sent.facts():
                 self.delete(key)
                 log.error("the storage did not keep what was sent: %s", key)
                 raise Damaged()
         return sent.facts()
+
+    def _found(self, key: str) -> tuple[str, int] | None:
+        """What lies there, read back; None if nothing does."""
+        digest, size = hashlib.sha256(), 0
+        with suppress(NotFound), self.open(key) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                size += len(chunk)
+            return digest.hexdigest(), size
+        return None
 
     def settle(self, keys: Iterable[str]) -> None:
         """Every put was durable."""
@@ -130,17 +136,18 @@ class ObjectStorage:
     # ---- out
 
     def open(self, key: str) -> BinaryIO:
+        check_key(key)
         meta = self._head(key)
         raw = _Reader(self._store, key, int(meta["size"]), meta["e_tag"])
         return io.BufferedReader(raw, FIRST_READ)
 
     def size(self, key: str) -> int:
+        check_key(key)
         return int(self._head(key)["size"])
 
     def _head(self, key: str) -> Any:
         import obstore
 
-        check_key(key)
         with told():
             return obstore.head(self._store, key)
 
@@ -159,21 +166,23 @@ class ObjectStorage:
     def delete(self, key: str) -> int:
         import obstore
 
-        check_key(key)
+        if not is_key(key):
+            raise NotFound()
         found = list(self.keys(key))  # all under it, and not the key itself
         with suppress(NotFound):
-            found.append(Stored(key, self.size(key), 0.0))
+            found.append(Stored(key, int(self._head(key)["size"]), 0.0))
         if found:
             with told():
                 obstore.delete(self._store, [one.key for one in found])
         return sum(one.bytes for one in found)
 
     def check(self) -> None:
-        """Writes, reads and deletes a small object. Raises StorageAway, StorageFull."""
-        self.put_bytes(PROBE, b"atelier")
-        with self.open(PROBE) as file:
+        """Writes, reads and deletes a small object, of this call's own. Raises StorageAway, StorageFull."""
+        key = f"{PROBE}/{new_id()}.txt"
+        self.put_bytes(key, b"atelier")
+        with self.open(key) as file:
             file.read()
-        self.delete(PROBE)
+        self.delete(key)
 
 
 class Damaged(StorageAway):

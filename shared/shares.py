@@ -41,6 +41,8 @@ def charge(session: Session, user_id: str, owed: float, used: float = 0.0) -> No
 
 @event.listens_for(Session, "before_commit")
 def _pay(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # SQLAlchemy tells of a savepoint's end as well
     for user_id, (owed, used) in sorted(session.info.pop(PENDING, {}).items()):
         session.execute(
             update(UserShare)

@@ -153,7 +153,8 @@ class LocalStorage:
         return path
 
     def delete(self, key: str) -> int:
-        check_key(PARTIAL.sub(r"\1\2", key))  # half-written files go, too
+        if not is_key(key):
+            raise NotFound()
         path = self.root / key
         if path.is_dir():
             freed = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -176,6 +177,12 @@ class LocalStorage:
 
     def check(self) -> None:
         """The folder was made; what it lacks is told by the first put."""
+
+
+def is_key(key: str) -> bool:
+    """Whether a file of ours may be named so, half-written ones included: what may be deleted."""
+    key = PARTIAL.sub(r"\1\2", key)
+    return bool(KEY.fullmatch(key)) and ".." not in key
 
 
 def check_key(key: str) -> None:

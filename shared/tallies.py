@@ -61,8 +61,8 @@ def _pending(session: Session) -> Counter[tuple[str, str]]:
 def _write(session: Session) -> None:
     """All in one statement, however many there are."""
     pending = _pending(session)
-    if not pending:
-        return
+    if not pending or session.in_nested_transaction():
+        return  # SQLAlchemy tells of a savepoint's end as well
     insert: Any = postgresql.insert if lock_rows(session) else sqlite.insert
     rows = [
         {"name": name, "label": label, "value": by} for (name, label), by in sorted(pending.items())

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,6 +39,7 @@ EXIT_CHILDLESS = 71
 EXIT_STUCK = 72
 LOOK_SECONDS = 1.0
 ASK_SECONDS = 5.0
+BUSY_SECONDS = 10.0
 
 
 class Work(Protocol):
@@ -105,8 +107,12 @@ class WorkerApp:
         seen = time.monotonic()
         while True:
             time.sleep(LOOK_SECONDS)
-            living = [child for child in _children(me) if child.status() != psutil.STATUS_ZOMBIE]
-            self._kill_frozen(living)
+            try:
+                living = _living(me)
+                self._kill_frozen(living)
+            except Exception:
+                log.exception("could not look at the children")
+                continue
             if living:
                 seen = time.monotonic()
             elif time.monotonic() - seen > CHILDLESS_SECONDS:
@@ -118,14 +124,25 @@ class WorkerApp:
     def _watch_consumer(self) -> None:
         """Ends main when Celery has stopped consuming; its children drain first."""
         watch = ConsumerWatch(self.settings, self._queues())
+        # a child that turns, however busy the database is
+        looks = (2 * self.settings.poll_seconds + BUSY_SECONDS) / LOOK_SECONDS
         while not self.shutting_down.wait(ASK_SECONDS):
-            if watch.is_stuck():
-                log.critical("Redis answers and Celery consumes nothing; ending")
-                children = _children(psutil.Process())
-                for child in children:
-                    child.terminate()
-                psutil.wait_procs(children, timeout=self._longest_end())
-                os._exit(EXIT_STUCK)
+            try:
+                is_stuck = watch.is_stuck(somebody_works=self.pulse.is_counting(looks))
+            except Exception:
+                log.exception("could not look at the queues")
+                continue
+            if is_stuck:
+                self._end_stuck()
+
+    def _end_stuck(self) -> None:
+        log.critical("Redis answers and Celery consumes nothing; ending")
+        children = _living(psutil.Process())
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        psutil.wait_procs(children, timeout=self._longest_end())
+        os._exit(EXIT_STUCK)
 
     def _longest_end(self) -> float:
         return self.settings.drain_seconds + LAST_SECONDS + STOP_SECONDS
@@ -135,7 +152,8 @@ class WorkerApp:
         looks = self.settings.frozen_seconds / LOOK_SECONDS
         for pid in self.pulse.frozen([child.pid for child in children], looks):
             log.critical("child %s made no turn for %s s and is killed", pid, int(looks))
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     # ---- in a child -------------------------------------------------------------------------------
 
@@ -165,8 +183,12 @@ class WorkerApp:
             log.error("not drained within %s s", longest)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children()
-    except psutil.Error:
-        return []
+def _living(process: psutil.Process) -> list[psutil.Process]:
+    """Its children that can still do something. Billiard may reap one at any moment."""
+    living = []
+    with suppress(psutil.Error):
+        for child in process.children():
+            with suppress(psutil.Error):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    living.append(child)
+    return living

@@ -25,9 +25,13 @@ class ConsumerWatch:
         self._keys = [settings.redis_prefix + queue for queue in queues]
         self._oldest: dict[str, tuple[Any, float]] = {}  # of each queue, and since when
 
-    def is_stuck(self) -> bool:
-        """Asks Redis; while that does not answer nobody can consume, and nothing is judged."""
+    def is_stuck(self, *, somebody_works: bool = True) -> bool:
+        """Asks Redis; while that does not answer, or all children stand still, nobody can consume: nothing is judged,
+        and the wait begins anew."""
         now = time.monotonic()
+        if not somebody_works:
+            self._oldest = {}
+            return False
         try:
             found = {key: self._redis.lindex(key, -1) for key in self._keys}
         except RedisError:

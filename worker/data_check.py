@@ -231,9 +231,16 @@ def _run_child(request: dict[str, Any], work: Path) -> Report:
         raise StorageFull()
     if child.returncode == 0:
         return _reported(work)
-    trace = (work / "stderr").read_bytes()[-LONGEST_TRACE:].decode(errors="replace")
+    trace = _end_of(work / "stderr")
     log.error("the checking process ended with %s: %s", child.returncode, places(trace))
     return Report([_unfinished(work, child.returncode)], fatal=True)
+
+
+def _end_of(path: Path) -> str:
+    """However much a parser printed."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_TRACE))
+        return file.read(LONGEST_TRACE).decode(errors="replace")
 
 
 def _reported(work: Path) -> Report:

@@ -97,7 +97,7 @@ def _free_packs(settings: Settings, db: Database, storage: Storage, swept: Swept
     oldest = time.time() - settings.keep_orphans_seconds
     sizes: dict[str, int] = {}
     young: set[str] = set()
-    for stored in storage.keys("datasets"):
+    for stored in swept.ours(storage.keys("datasets")):
         dataset_id = stored.key.split("/")[1]
         sizes[dataset_id] = sizes.get(dataset_id, 0) + stored.bytes
         if stored.changed >= oldest:

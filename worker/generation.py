@@ -34,6 +34,11 @@ class Batch:
         """(family, SHA-256 of the model): what decides how much memory an item takes."""
         return self.key[1], self.key[0]
 
+    def stepped(self) -> list[Request]:
+        """Whose items were in the last step, each as often as they were: of a sampler that does not say, all."""
+        slots = getattr(self.sampler, "stepped", self.slots)
+        return [self.slots[slot][0] for slot in slots if slot in self.slots]
+
     def requests(self) -> list[Request]:
         return list({id(request): request for request, _ in self.slots.values()}.values())
 
@@ -105,8 +110,9 @@ class Generations:
 
     def _charge(self, batch: Batch, seconds: float) -> None:
         """Each item that was in the step pays the same."""
-        for request, _ in batch.slots.values():
-            self._station.charge(request.job, seconds / len(batch.slots))
+        stepped = batch.stepped()
+        for request in stepped:
+            self._station.charge(request.job, seconds / len(stepped))
 
     # Admission
 
@@ -185,7 +191,8 @@ class Generations:
     def _blame(self, batch: Batch, error: Exception) -> None:
         """Who raised alone has failed. In company nobody knows who it was: all go on alone. Where memory ran out
         nobody is to blame: all go on together, but fewer at a time from now on."""
-        requests, items = batch.requests(), len(batch.slots)
+        stepped = batch.stepped()
+        requests, items = list(dict.fromkeys(stepped)), len(stepped)
         self._give_up(batch)
         if is_out_of_memory(error):
             self._made_space(error)

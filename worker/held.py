@@ -108,7 +108,7 @@ class Held:
     runs: Path  # the folder of this worker's runs
     phase: Phase = Phase.PREPARING
     since: float = 0.0  # monotonic
-    made: int = 0  # outputs that the runner has told of
+    made: int = 0  # items that the runner has told of
     sent: bool = False  # the runner was told to start it
     heard: bool = False  # the runner has said something about it
     used: float = 0.0  # device-seconds since the last heartbeat

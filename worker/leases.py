@@ -58,8 +58,10 @@ class Leases:
 
     def look(self, held: list[Held], room: bool) -> Seen:
         with self._db.reading() as session:
-            # the schema first: of a newer one the other questions may fail
-            drain = not self._schema.fits(session) or self._presence.drain_requested(session)
+            if not self._schema.fits(session):
+                # no other question: of a newer schema it may fail, and then nobody would be told to drain
+                return Seen([], drain=True, work=False)
+            drain = self._presence.drain_requested(session)
             lanes = [lane for lanes, _ in self._room(held) for lane in lanes]
             work = (
                 room

@@ -30,6 +30,7 @@ from worker import link, together
 from worker.commits import Commits, has_result, is_held
 from worker.device_run import facts_of, output_names, remove_run, taken_output
 from worker.held import Held
+from worker.reach import Reach
 from worker.together import Finished
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Publisher:
         self._settings = settings
         self._db = db
         self._storage = storage
+        self._reach = Reach()
         self._tell = tell
         self._work: SimpleQueue[_Task | None] = SimpleQueue()
         self._finished: list[Finished] = []  # to be written together
@@ -218,7 +220,7 @@ class Publisher:
         held.pending.add_preview(message.step, artifact)
 
     def _store(self, held: Held, name: str, key: str, *, durable: bool = True) -> tuple[str, int]:
-        with taken_output(held.out, name) as file:
+        with self._reach(), taken_output(held.out, name) as file:
             return self._storage.put_stream(key, chunks_of(file), durable=durable)
 
     def _succeed(self, held: Held, message: link.Done, used: float) -> None:
@@ -360,9 +362,10 @@ class Publisher:
 
     def _tidy(self, held: Held, useless: Iterable[str] = ()) -> None:
         try:
-            for location in useless:
-                self._storage.delete(location)
             remove_run(held)
+            for location in useless:
+                with self._reach():
+                    self._storage.delete(location)
         finally:
             # a job that is never told to be closed would keep its lease for ever
             self._tell(Closed(held))

@@ -53,3 +53,7 @@ class Pulse:
                 seen[pid] = (counts[pid], still + 1 if counts[pid] == count else 0)
         self._seen = seen
         return [pid for pid, (_, still) in seen.items() if still > looks]
+
+    def is_counting(self, looks: float) -> bool:
+        """Whether some child has counted within the last looks of `frozen`."""
+        return any(still <= looks for _, still in self._seen.values())

@@ -55,7 +55,7 @@ def _is_logged(line: bytes) -> bool:
         return False
     try:
         return set(json.loads(line)) >= FIELDS
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets in brackets, as deep as a line is long
         return False
 
 

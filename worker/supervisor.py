@@ -252,7 +252,7 @@ class Supervisor:
                 self._publisher.checkpoint(held, message)
             case link.Output():
                 self._publisher.output(held, message)
-                held.made += 1
+                held.made += message.role == "output"  # thumbnails come beside them
                 if self._leases.more:
                     self._look_soon()  # there is room again
             case link.Preview():

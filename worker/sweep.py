@@ -99,7 +99,7 @@ def sweep_files(
     before = swept.files
     oldest = time.time() - settings.keep_orphans_seconds
     for prefix, needed in NEEDED.items():
-        found = storage.keys(prefix)
+        found = swept.ours(storage.keys(prefix))
         while some := {stored.key: stored for stored in islice(found, AT_ONCE)}:
             with db.reading() as session:
                 kept = needed(session, settings, list(some))

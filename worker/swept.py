@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from shared import disk, tallies
 from shared.config import Settings
 from shared.db import clock
 from shared.models import Sweep
-from shared.storage import Storage
+from shared.storage import Storage, Stored, is_key
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,6 +38,15 @@ class Swept:
 
     def find(self, what: str, size: int) -> None:
         _add(self.found, what, 0, 1, size)
+
+    def ours(self, found: Iterable[Stored]) -> Iterator[Stored]:
+        """Without what somebody else put into the storage: it is told, and left where it is."""
+        for stored in found:
+            if is_key(stored.key):
+                yield stored
+            else:
+                log.warning("no file of Atelier's, left alone: %r", stored.key)
+                self.find("orphans", stored.bytes)
 
     def remove_key(self, what: str, storage: Storage, key: str) -> None:
         if size := storage.delete(key):

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from shared import short_tasks
 from shared.config import Settings
-from shared.db import Database
+from shared.db import Database, is_away, is_disk_full
 from shared.errors import StorageAway, StorageFull
 from shared.log import job_id
 from shared.models import ShortTask
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 ALIVE_SECONDS = 1.0
+AGAIN_SECONDS = 0.5
 EXIT_FAILED = 70
 
 Handler = Callable[[Settings, Database, Storage, dict[str, Any]], None]
@@ -141,7 +143,12 @@ class TaskRunner:
             if not self._schema.fits(session) or not short_tasks.due_since(session, 0):
                 return None
         with self._db.writing() as session:
-            return short_tasks.claim_due(session, LEASE_SECONDS)
+            task = short_tasks.claim_due(session, LEASE_SECONDS)
+            # after it: the claim may have waited for a migration to let go of the table
+            if task and not self._schema.fits(session):
+                session.rollback()
+                return None
+            return task
 
     def _run_task(self, task: ShortTask) -> None:
         job_id.set(f"task:{task.id}")
@@ -149,21 +156,45 @@ class TaskRunner:
             with _Renewal(self._db, task, self._alive):
                 with told_when_full():
                     HANDLERS[task.name](self._settings, self._db, self._storage, task.arguments)
-        except (StorageFull, StorageAway) as error:
-            log.warning("short task %s waits: %s", task.name, error.code)
-            with self._db.writing() as session:
-                wait = WAITS[error.code]
-                short_tasks.put_off(session, task, task.fence, error.message, wait)
         except Exception as error:
-            log.exception("short task %s failed", task.name)
-            text = f"{type(error).__name__}: {error}"
-            with self._db.writing() as session:
-                short_tasks.retry_or_fail(session, task, task.fence, text)
+            self._failed(task, error)
         else:
-            with self._db.writing() as session:
-                short_tasks.finish(session, task, task.fence)
+            self._write(lambda session: short_tasks.finish(session, task, task.fence))
         finally:
             job_id.set("")
+
+    def _failed(self, task: ShortTask, error: Exception) -> None:
+        text = str(error).splitlines()[0] if isinstance(error, DBAPIError) else str(error)
+        text = f"{type(error).__name__}: {text}"
+        if code := _our_fault(error):
+            log.warning("short task %s waits: %s", task.name, text)
+            wait = WAITS[code]
+            self._write(lambda s: short_tasks.put_off(s, task, task.fence, text, wait))
+        else:
+            log.error("short task %s failed", task.name, exc_info=error)
+            self._write(lambda s: short_tasks.retry_or_fail(s, task, task.fence, text))
+
+    def _write(self, end: Callable[[Session], object]) -> None:
+        """However long the database is away: a task whose end is not written has one strike more."""
+        while True:
+            try:
+                with self._db.writing() as session:
+                    end(session)
+                return
+            except DBAPIError as error:
+                if not is_away(error) or self._stopping.wait(AGAIN_SECONDS):
+                    raise
+                log.warning("not written yet: %s", error.orig)
+                self._alive()
+
+
+def _our_fault(error: Exception) -> str:
+    """The code of what keeps any task from being done here; empty when it is the task's own."""
+    if isinstance(error, (StorageFull, StorageAway)):
+        return error.code
+    if isinstance(error, DBAPIError) and is_away(error):
+        return "storage_full" if is_disk_full(error) else "storage_away"
+    return ""
 
 
 class _Renewal:

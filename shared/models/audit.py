@@ -19,7 +19,7 @@ class AuditEntry(Base):
     actor_name: Mapped[str] = mapped_column(String(64), default="")
     action: Mapped[str] = mapped_column(String(32), index=True)
     subject_type: Mapped[str] = mapped_column(String(16), default="")
-    subject_id: Mapped[str] = mapped_column(String(32), default="", index=True)
+    subject_id: Mapped[str] = mapped_column(String(64), default="", index=True)
     subject_name: Mapped[str] = mapped_column(String(200), default="")
     address: Mapped[str] = mapped_column(String(64), default="")
     facts: Mapped[Object] = mapped_column(default=dict)

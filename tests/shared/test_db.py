@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from sqlalchemy import literal_column, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import create_engine, literal_column, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared import db as module
-from shared.db import clock
+from shared.db import SERVER_AWAY, Database, clock, is_away
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.models import User
@@ -68,3 +68,25 @@ def test_an_error_of_the_database_does_not_repeat_what_was_stored(db):
             session.add(User(id=new_id(), name="twice", password_hash="canary", created_at=1.0))
             session.flush()
     assert "canary" not in str(raised.value)
+
+
+def test_nobody_waits_for_long_for_a_lock_that_somebody_keeps(postgres_url, monkeypatch):
+    monkeypatch.setitem(SERVER_AWAY, "options", SERVER_AWAY["options"].replace("10s", "100ms"))
+    impatient = Database(postgres_url)
+    with impatient.reading() as session:
+        assert session.scalar(text("SHOW lock_timeout")) == "100ms"
+    holder = create_engine(postgres_url)
+    with holder.begin() as connection:
+        connection.execute(text('ALTER TABLE "user" ADD COLUMN later INTEGER'))
+        with pytest.raises(OperationalError) as caught, impatient.writing() as session:
+            session.execute(text('SELECT 1 FROM "user"'))
+    assert is_away(caught.value)
+    holder.dispose()
+    impatient.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_wrong_sql_is_no_database_that_is_away(db):
+    with pytest.raises(OperationalError) as caught, db.reading() as session:
+        session.execute(text("SELECT nothing"))
+    assert not is_away(caught.value)

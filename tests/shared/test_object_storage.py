@@ -87,6 +87,44 @@ def test_what_never_arrives_as_it_was_sent_is_refused_and_removed(storage, s3):
     assert list(storage.keys("artifacts")) == []
 
 
+def test_what_is_gone_when_it_is_read_back_is_sent_again(storage, s3, monkeypatch):
+    """As of a proxy that answers and keeps nothing; NotFound would end the job for good."""
+    s3.wrong_etags = 1
+    real, opened = storage.open, []
+
+    def nothing_there(key):
+        opened.append(key)
+        if len(opened) == 1:
+            raise NotFound()
+        return real(key)
+
+    monkeypatch.setattr(storage, "open", nothing_there)
+    assert storage.put_bytes(KEY, b"hello") == facts(b"hello")
+    assert [method for method, _ in s3.requests].count("PUT") == 2
+
+
+def test_a_large_stream_that_does_not_arrive_as_sent_is_storage_that_is_away(storage, s3):
+    s3.wrong_etags = s3.torn = 1
+    with pytest.raises(StorageAway):
+        storage.put_stream(KEY, [LARGE])
+    assert list(storage.keys("artifacts")) == []
+
+
+def test_two_that_start_at_once_check_the_bucket_apart(storage, monkeypatch):
+    real, checked = storage.put_bytes, []
+
+    def put(key, data):
+        answer = real(key, data)
+        if not checked:
+            checked.append(key)
+            storage.check()  # all of it, in the middle of this one
+        return answer
+
+    monkeypatch.setattr(storage, "put_bytes", put)
+    storage.check()
+    assert list(storage.keys("probe")) == []
+
+
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=["one request", "several parts"])
 def test_a_bucket_without_room_is_told_and_holds_nothing(storage, s3, data):
     s3.full = True

@@ -7,10 +7,12 @@ from sqlalchemy import select
 
 from shared import tallies
 from shared.db import clock
-from shared.models import AuditEntry, Job, Worker
+from shared.models import Artifact, AuditEntry, Job, Worker
 from tests.web.browsing import Browser
 from tests.web.test_queue import FACTS, add_worker
-from web.services import fair_share, model_samples, models, workers
+from web.services import audit, fair_share, model_samples, models, workers
+
+WORKER = f"device-0.{'h' * 30}"  # the longest host name that a worker's id takes
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -36,20 +38,30 @@ def happened(studio, action):
 
 
 def test_a_drain_is_asked_of_the_worker_told_once_and_taken_back(rooted, studio):
-    add_worker(studio, "device-0.h", facts=FACTS)
+    add_worker(studio, WORKER, facts=FACTS)
     for _ in range(2):
-        answer = rooted.post("/admin/workers/device-0.h/drain")
+        answer = rooted.post(f"/admin/workers/{WORKER}/drain")
         assert answer.status_code == 303
     with studio.db.reading() as session:
-        assert session.get_one(Worker, "device-0.h").drain_requested_at
+        assert session.get_one(Worker, WORKER).drain_requested_at
     text = rooted.get("/admin/queue").text
     assert "Let it work again" in text and "A100" in text
-    rooted.post("/admin/workers/device-0.h/undrain")
+    rooted.post(f"/admin/workers/{WORKER}/undrain")
     with studio.db.reading() as session:
-        assert session.get_one(Worker, "device-0.h").drain_requested_at is None
-    assert happened(studio, "worker_drained") == [("root", "worker", "device-0.h")]
-    assert happened(studio, "worker_undrained") == [("root", "worker", "device-0.h")]
+        assert session.get_one(Worker, WORKER).drain_requested_at is None
+    assert happened(studio, "worker_drained") == [("root", "worker", WORKER)]
+    assert happened(studio, "worker_undrained") == [("root", "worker", WORKER)]
     assert rooted.post("/admin/workers/nobody/drain").status_code == 404
+    assert rooted.page(f"/admin/audit?subject_id={WORKER}").text.count(WORKER[-12:]) >= 2
+
+
+def test_a_name_that_is_longer_than_the_audit_keeps_is_cut(root, studio):
+    with studio.db.writing() as session:
+        artifact = Artifact(id="a", name="n" * 255)
+        audit.record(session, "shared", root.user, artifact)
+    with studio.db.reading() as session:
+        row = session.scalars(select(AuditEntry).where(AuditEntry.action == "shared")).one()
+        assert row.subject_name == "n" * 200
 
 
 def test_everybodys_jobs_are_seen_without_what_they_are_about_and_stopped(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from shared.errors import BadData, NotFound, StorageAway
+from shared.errors import BadData, NotFound, StorageAway, StorageFull
 from shared.storages import open_storage
 from worker import inputs as module
 from worker.inputs import Inputs
@@ -155,3 +158,83 @@ def test_a_storage_that_is_away_leaves_no_half_file(far, s3, tmp_path):
     s3.calm()
     folder = settings.data / "cache"
     assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_a_file_that_another_worker_evicts_meanwhile_is_taken(far, tmp_path, monkeypatch):
+    settings, storage, inputs = far
+    storage.put_bytes(KEY, DATA)
+    inputs.take(KEY, tmp_path / "first", sha256(DATA))
+    real = module.sha256_of
+
+    def evicted(path):
+        shutil.rmtree(settings.data / "cache")
+        (settings.data / "cache").mkdir()
+        return real(path)
+
+    monkeypatch.setattr(module, "sha256_of", evicted)
+    Inputs(settings, storage).take(KEY, tmp_path / "second", sha256(DATA))
+    Inputs(settings, storage).take(KEY, tmp_path / "third", sha256(DATA))
+    assert (tmp_path / "second").read_bytes() == (tmp_path / "third").read_bytes() == DATA
+
+
+def test_what_another_worker_is_fetching_stays_and_what_a_dead_one_left_goes(far, tmp_path):
+    settings, storage, inputs = far
+    folder = settings.data / "cache"
+    folder.mkdir()
+    for name in ("going.partial", "dead.partial"):
+        (folder / name).write_bytes(b"x" * 4 * len(DATA))
+    long_ago = time.time() - 2 * module.STALE_SECONDS
+    os.utime(folder / "dead.partial", (long_ago, long_ago))
+    storage.put_bytes(KEY, DATA)
+    inputs.take(KEY, tmp_path / "m", sha256(DATA))
+    assert {path.name for path in folder.iterdir()} == {"going.partial", sha256(DATA)}
+
+
+def take_some(far, tmp_path, count):
+    _, storage, inputs = far
+    for n in range(count):
+        data = DATA[:-1] + str(n).encode()
+        storage.put_bytes(f"models/{n}/x", data)
+        inputs.take(f"models/{n}/x", tmp_path / str(n), sha256(data))
+
+
+def test_a_full_disk_costs_the_oldest_files_that_nobody_uses(far, tmp_path, monkeypatch):
+    settings, storage, inputs = far
+    take_some(far, tmp_path, 2)
+    (tmp_path / "1").unlink()  # its job has ended
+    folder = settings.data / "cache"
+    real = shutil.copyfileobj
+
+    def copy(source, file, length):
+        if any(path.stat().st_nlink == 1 and path.suffix == "" for path in folder.iterdir()):
+            raise OSError(28, "No space left on device")
+        real(source, file, length)
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    storage.put_bytes(KEY, DATA[:1])
+    inputs.take(KEY, tmp_path / "m", sha256(DATA[:1]))
+    assert sorted(path.stat().st_size for path in folder.iterdir()) == [1, len(DATA)]
+
+    def full(source, file, length):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    storage.put_bytes(KEY, DATA)
+    with pytest.raises(StorageFull):
+        inputs.take(KEY, tmp_path / "n", sha256(DATA))
+
+
+def test_room_is_made_before_the_disk_is_below_its_reserve(far, tmp_path, monkeypatch):
+    settings, storage, inputs = far
+    take_some(far, tmp_path, 2)
+    for n in range(2):
+        (tmp_path / str(n)).unlink()
+    total = 1000 * len(DATA)
+    reserve = int(total * settings.disk_low_percent / 100)
+    disk = SimpleNamespace(total=total, free=reserve + 10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: disk)
+    data = DATA[: len(DATA) // 2]
+    storage.put_bytes(KEY, data)
+    inputs.take(KEY, tmp_path / "m", sha256(data))
+    left = sorted(path.stat().st_size for path in (settings.data / "cache").iterdir())
+    assert left == [len(data), len(DATA)]

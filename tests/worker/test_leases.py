@@ -71,6 +71,36 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_heartbeat(work, lease
     assert work.job(job.id).lease_until >= before
 
 
+def test_of_another_schema_nothing_is_asked_but_to_drain(work, leases, monkeypatch):
+    job = work.job(work.generate())
+    monkeypatch.setattr(leases._schema, "fits", lambda _session: False)
+
+    def fails(*_):
+        raise OperationalError("SELECT", {}, Exception("no such column"))
+
+    for name in ("_flags", "_room"):
+        monkeypatch.setattr(leases, name, fails)
+    monkeypatch.setattr(leases._presence, "drain_requested", fails)
+    seen = leases.look([held(work, job)], room=True)
+    assert seen.drain and not seen.work and not seen.flags
+
+
+def test_a_small_picture_beside_an_item_makes_no_room_of_its_own():
+    from worker.supervisor import Supervisor
+
+    mine = Held(SimpleNamespace(kind="generate", params={"count": 3}), Lease("a", 1), None)
+    supervisor = SimpleNamespace(
+        _publisher=SimpleNamespace(output=lambda held, message: None),
+        _leases=SimpleNamespace(more=False),
+    )
+    for role in ("output", "thumbnail"):
+        said = link.Output(
+            job="a.1", index=0, role=role, name="0", file="0", media_type="image/png", seed=1
+        )
+        Supervisor._said_of(supervisor, mine, said)
+    assert mine.items == 2
+
+
 def test_a_job_that_the_runner_forgot_is_struck(make_settings):
     from worker import supervisor as module
 

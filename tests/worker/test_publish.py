@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from shared import jobs, scheduling
-from shared.errors import StorageFull
+from shared.errors import StorageAway, StorageFull
 from shared.job_records import Lease
 from shared.models import Artifact, Job, Model, Result
 from tests.servers import wait_until
 from tests.work import Work
-from worker import endings, link
+from worker import endings, link, reach
 from worker.held import Held, Phase
 from worker.publish import Closed, Publisher
 
@@ -132,6 +132,35 @@ def test_a_cancel_at_the_last_moment_wins_over_the_result(work, publisher):
     closed(publisher)
     assert work.job(job).state == "cancelled"
     assert not keys(work) and not rows(work, Result)
+
+
+def test_while_the_storage_is_away_one_call_waits_for_all(work, publisher, monkeypatch):
+    """Others' ends lie behind it, and each put or delete would be as patient."""
+    calls = []
+
+    def away(*_, **__):
+        calls.append(1)
+        raise StorageAway()
+
+    job = work.generate(count=3)
+    held = claim(work, job)
+    for name in ("put_stream", "delete"):
+        monkeypatch.setattr(work.storage, name, away)
+    for index in range(3):
+        publisher.output(held, output(held, index))
+    held.stored.append("artifacts/x/1/a")
+    publisher.succeed(held, link.Done(job=held.key))
+    closed(publisher)
+    found = work.job(job)
+    assert (found.state, found.strikes, len(calls)) == ("queued", 0, 1)
+    monkeypatch.setattr(reach, "AWAY_SECONDS", 0.0)
+    with pytest.raises(StorageAway), publisher._reach():
+        raise AssertionError("not reached")
+    made = reach.Reach()
+    for _ in range(2):
+        with pytest.raises(StorageAway), made():
+            away()
+    assert len(calls) == 3  # its time is over at once: each asks again
 
 
 def test_a_full_disk_gives_the_job_back_without_a_strike(work, publisher, monkeypatch):

@@ -17,6 +17,7 @@ set_up_logging("INFO")
 logging.getLogger("worker.runner").info("ready")
 print("a secret prompt on stdout")
 print('{"at": "a secret prompt as JSON"}', flush=True)
+print('{"at":' * 20_000 + '1, "a secret prompt": ' + "[" * 20_000, flush=True)
 sys.stderr.write("a secret prompt " + "x" * 100_000)
 logging.getLogger("worker.runner").warning("odd\\nline")
 def sample(prompt):
@@ -46,4 +47,4 @@ def test_what_a_family_prints_stays_here(said):
 
 
 def test_the_place_where_it_died_is_logged(said):
-    assert 'File "<string>", line 11, in sample\nValueError' in said[0]
+    assert 'File "<string>", line 12, in sample\nValueError' in said[0]

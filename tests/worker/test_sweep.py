@@ -51,6 +51,20 @@ def test_a_half_written_file_goes(work):
     assert not names(work)
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "gone/1/.DS_Store", "gone/1/a b", b"gone/1/\xff"])
+def test_a_file_that_is_none_of_ours_stays_and_ends_no_sweep(work, name):
+    put(work, "artifacts/aaa/1/0.txt")
+    put(work, "artifacts/zzz/1/0.txt")
+    for prefix in ("artifacts", "datasets", "models"):
+        path = work.storage.root / prefix / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"stray")
+        os.utime(path, (OLD, OLD))
+    swept = sweep(work.settings, work.db, work.storage)
+    assert swept.removed["artifacts"].files == 2
+    assert (swept.found["orphans"].files, swept.found["orphans"].bytes) == (3, 15)
+
+
 def test_a_file_with_a_row_stays(work):
     job = work.generate()
     model = work.models["sleep_steps"]

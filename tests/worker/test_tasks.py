@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import contextmanager
 
+import psycopg
 import pytest
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from shared import short_tasks
 from shared.errors import StorageAway, StorageFull
@@ -61,7 +65,24 @@ def test_a_task_that_raises_is_tried_three_times(db, runner, monkeypatch):
     assert len(calls) == short_tasks.STRIKES
 
 
-@pytest.mark.parametrize("error", [StorageFull(), StorageAway(), OSError(28, "no space")])
+def sqlite_full():
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorname = "SQLITE_FULL"
+    return OperationalError("INSERT", {}, error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageFull(),
+        StorageAway(),
+        OSError(28, "no space"),
+        sqlite_full(),
+        OperationalError("INSERT", {}, psycopg.errors.DiskFull("no space")),
+        OperationalError("SELECT", {}, psycopg.errors.AdminShutdown("terminating")),
+        InterfaceError("SELECT", {}, psycopg.InterfaceError("the connection is closed")),
+    ],
+)
 def test_a_full_disk_or_a_storage_that_is_away_is_no_fault_of_the_task(
     db, runner, monkeypatch, error
 ):
@@ -78,6 +99,47 @@ def test_a_full_disk_or_a_storage_that_is_away_is_no_fault_of_the_task(
     runner.start()
     wait_until(lambda: state(db, task) == "done", what="the task")
     assert len(calls) == 2 * short_tasks.STRIKES + 1
+
+
+def test_a_task_gets_no_strike_while_its_end_cannot_be_written(db, runner, monkeypatch):
+    """As when the database goes away under the handler, and is still away after it."""
+    real, away, calls = runner._db.writing, [], []
+
+    @contextmanager
+    def writing():
+        if away:
+            away.pop()
+            raise OperationalError("BEGIN", {}, psycopg.OperationalError("connection refused"))
+        with real() as session:
+            yield session
+
+    def unlucky(*_):
+        calls.append(1)
+        if len(calls) == 1:
+            away.extend(range(3))
+            raise OperationalError("SELECT", {}, psycopg.OperationalError("connection lost"))
+
+    monkeypatch.setattr(runner._db, "writing", writing)
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "WAITS", dict.fromkeys(tasks.WAITS, 0.01))
+    monkeypatch.setitem(tasks.HANDLERS, "sweep", unlucky)
+    task = add(db)
+    runner.start()
+    wait_until(lambda: state(db, task) == "done", what="the task")
+    with db.reading() as session:
+        assert session.get(ShortTask, task).strikes == 1  # of the claim that did it
+
+
+def test_a_claim_that_waited_for_a_migration_is_taken_back(db, settings, monkeypatch):
+    runner = TaskRunner(settings, "cpu-0.test")
+    answers = [True, False]  # before the claim, and in its transaction
+    monkeypatch.setattr(runner._schema, "fits", lambda _session: answers.pop(0))
+    task = add(db)
+    assert runner._claim() is None and not answers
+    runner._db.dispose()
+    with db.reading() as session:
+        row = session.get(ShortTask, task)
+        assert (row.state, row.strikes, row.fence) == ("queued", 0, 0)
 
 
 def test_a_name_that_nobody_knows_fails_and_others_run(db, runner, monkeypatch):

@@ -67,6 +67,32 @@ def test_many_that_finish_at_once_take_one_commit(work, together, monkeypatch):
     assert not any(one.out.exists() for one in held)
 
 
+def test_shares_and_tallies_are_written_once_at_the_end(work, together, monkeypatch):
+    """In the middle, row by row, two publishers would lock them crosswise."""
+    monkeypatch.setattr(publish, "TOGETHER_SECONDS", 60.0)
+    held = generations(work, 4)
+    seen = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        seen.append((statement, parameters))
+
+    event.listen(work.db.engine, "before_cursor_execute", note)
+    together(held)
+    event.remove(work.db.engine, "before_cursor_execute", note)
+    begins = max(n for n, (statement, _) in enumerate(seen) if statement.startswith("SAVEPOINT"))
+    shares = [n for n, (text, _) in enumerate(seen) if text.startswith("UPDATE user_share")]
+    tallied = [n for n, (text, _) in enumerate(seen) if text.startswith("INSERT INTO tally")]
+    assert len(shares) == len(held) and len(tallied) == 1
+    assert min(shares + tallied) > begins
+    users = {one.job.user_id for one in held}
+    order = [u for n in shares for u in users if u in _values(seen[n][1])]
+    assert order == sorted(users)
+
+
+def _values(parameters):
+    return parameters.values() if isinstance(parameters, dict) else parameters
+
+
 def test_one_bad_one_spoils_no_other(work, together):
     held = generations(work, 5)
     _, lost, cancelled, refused, _ = held

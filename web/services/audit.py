@@ -24,6 +24,8 @@ from web.services.job_lists import Page
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
+LONGEST_NAME = 200  # of the column; a file's name may be longer
+
 Subject = User | ApiToken | Invitation | Dataset | Model | Artifact | Job | Worker
 
 TYPES = {
@@ -43,7 +45,9 @@ class AuditPage(Page):
 
     action: Annotated[str, Field(pattern="^[a-z_]{1,32}$")] | None = None
     actor_id: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
-    subject_id: Annotated[str, Field(pattern="^[0-9a-z]{1,32}$")] | None = None
+    subject_id: Annotated[str, Field(pattern="^[A-Za-z0-9.-]{1,64}$")] | None = (
+        None  # or a worker's
+    )
 
 
 def record(
@@ -64,7 +68,7 @@ def record(
             action=action,
             subject_type=TYPES[type(subject)] if subject else "",
             subject_id=subject.id if subject else "",
-            subject_name=_name(subject),
+            subject_name=_name(subject)[:LONGEST_NAME],
             address=address[:64],
             facts=facts,
         )

@@ -18,6 +18,7 @@ from PIL import Image
 
 from shared.errors import BadData
 from worker.data.images import open_image
+from worker.failures import is_out_of_memory
 from worker.family import Finished, Item
 from worker.nn.draws import uniforms
 from worker.nn.steady import agree
@@ -50,6 +51,7 @@ class PictureSampler:
         work = model.config["height"] * model.config["width"] * model.config["base_channels"] ** 2
         self.pictures_a_step = max(1, min(16, A_STEP // work))
         self.waiting: dict[int, tuple[Item, Pictures]] = {}
+        self.stepped: list[int] = []  # slots that were in the last step
         self.next_slot = 0
         self.width = WIDTH if work <= SMALL else 1
         self.sample = params.model_copy(update={"mode": "sample"})
@@ -71,17 +73,21 @@ class PictureSampler:
 
     def step(self) -> list[Finished]:
         """A few pictures, in order of arrival."""
-        slots = list(self.waiting)[: self.pictures_a_step]
+        self.stepped = list(self.waiting)[: self.pictures_a_step]
         finished: list[Finished] = []
         coded: list[tuple[int, Codes]] = []
-        for slot in slots:
-            item, pictures = self.waiting.pop(slot)
+        for slot in self.stepped:
+            item, pictures = self.waiting[slot]
             try:
                 coded.append((slot, self.code(self.model, item, pictures)))
-            except Exception as error:  # it ends this slot only
-                finished.append(Finished(slot, error=error))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                finished.append(Finished(slot, error=error))  # it ends this slot only
         for first in range(0, len(coded), self.width):
             finished += self._finished(coded[first : first + self.width])
+        for slot in self.stepped:
+            del self.waiting[slot]
         return finished
 
     def peek(self, slot: int) -> None:
@@ -105,6 +111,8 @@ class PictureSampler:
                 for (slot, _), one in zip(coded, pixels, strict=True)
             ]
         except Exception as error:
+            if is_out_of_memory(error):
+                raise  # nobody's fault: the runner makes all of them again, fewer at a time
             if len(coded) == 1:
                 return [Finished(coded[0][0], error=error)]
         # whose fault it was is seen one by one
