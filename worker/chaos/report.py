@@ -80,6 +80,7 @@ def lines(
     yield f"submits while Redis was away: {_spread(away)}"
     again = 100 * figures.steps_again / figures.steps if figures.steps else 0.0
     yield f"steps of the test family: {figures.steps}, made again {figures.steps_again} ({again:.1f} %)"
+    yield f"left by killed attempts, and swept: {_counts(figures.left)}"
     yield "bars:"
     yield from map(str, bars(figures, lease))
     found = Counter(problem.kind for problem in figures.problems)

@@ -7,9 +7,9 @@ from collections import Counter
 from worker.chaos import report
 from worker.chaos.faults import Breaker, Hit, Outages
 from worker.chaos.figures import Figures
-from worker.chaos.oracle import Problem
 from worker.chaos.orders import Books
 from worker.chaos.plan import Plan
+from worker.chaos.problem import Problem
 
 
 def figures(**more) -> Figures:
