@@ -42,15 +42,16 @@ def test_a_short_soak_keeps_its_promises_and_touches_nothing_of_others(tmp_path)
     os.utime(kept, (0, 0))
     (tmp_path / "url").write_text(f"sqlite:///{database}")
     done = chaos(
-        *("--minutes", "0.2", "--seed", "7", "--without-torch", "--workers", "2"),
+        *("--minutes", "0.1", "--seed", "11", "--without-torch", "--workers", "2"),
         ATELIER_STORAGE=str(storage),
         ATELIER_S3_ACCESS_KEY="theirs",
         DATABASE_URL_FILE=str(tmp_path / "url"),
         REDIS_URL="redis://127.0.0.1:1/0",
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("seed 7\n")
-    assert_faults_were_met(done.stdout, faults=1, jobs=5)
+    assert done.stdout.startswith("seed 11\n")
+    assert_faults_were_met(done.stdout, faults=2, jobs=4)
+    assert int(re.search(r"^steps of the test family: (\d+),", done.stdout, re.M)[1]) >= 250
     assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
     assert [path for path in storage.rglob("*") if path.is_file()] == [kept]
     assert not database.exists()

@@ -65,7 +65,7 @@ def lines(
     """For people. Problems come last, where they are seen."""
     kinds = Counter(hit.kind for hit in breaker.hits)
     yield f"seed {plan.seed}: {plan.seconds:g} s, lease {lease:g} s"
-    yield f"jobs: {len(books.ids)} accepted; {_counts(figures.states)}"
+    yield f"jobs: {len(books.ids)} accepted of {len(plan.orders)}; {_counts(figures.states)}"
     yield f"  of {_counts(figures.families)}; struck out by faults: {figures.struck_out}"
     yield f"faults: {kinds.total()} ({breaker.missed} more found nothing to break)"
     yield f"  {_counts(kinds)}"
