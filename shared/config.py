@@ -268,6 +268,7 @@ def child_environment(settings: Settings, **extra: str) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     for name in UNPREFIXED.values():
         environment.pop(name, None)
+        environment.pop(f"{name}_FILE", None)  # it would stand in for one that is empty here
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         text = str(int(value)) if isinstance(value, bool) else str(value)

@@ -9,11 +9,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, String, cast, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
+from shared import dataset_preview, packs, thumbnails
 from shared.models import Dataset, DatasetItem, Job, Model, ShortTask
 from shared.storage import Storage
 
 CHECK_TASK = "check_dataset"
 AGAIN = ":again"
+# What a dataset may have beside the manifest and the data of its pack, and all of it.
+PACK_EXTRAS = (dataset_preview.FILE, thumbnails.DATA, thumbnails.INDEX)
+PACK_FILES = (packs.MANIFEST, packs.DATA, *PACK_EXTRAS)
 
 
 def prefix_of(dataset_id: str) -> str:

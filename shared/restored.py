@@ -13,11 +13,17 @@ FENCES_APART = 1_000_000
 Row = dict[str, Any]
 
 
-def job(row: Row, at: float) -> tuple[Row, Row | None]:
-    """The row, and the event that tells what happened to it. What ran waits again, without a strike."""
+def job(row: Row, at: float, step: int | None = None) -> tuple[Row, Row | None]:
+    """The row, and the event that tells what happened to it. What ran waits again, without a strike.
+
+    `step`: where its farthest checkpoint is, if one of them was lost.
+    """
     if row["state"] not in ("queued", "running"):
         return row, None
     row = row | {"fence": row["fence"] + FENCES_APART}
+    if step is not None:
+        step = max(step, row.get("continues_step") or 0)
+        row |= {"checkpoint_step": step, "progress_step": step}
     if row["state"] == "queued":
         return row, None
     cancelled = row["cancel_requested_at"] is not None

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from shared.errors import NotFound, StorageFull
 
 KEY = re.compile(r"[a-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+")
-PARTIAL = re.compile(r"(.+/)\.([^/]+\.partial)")
+PARTIAL = re.compile(r"(.+/)\.([^/]+)\.partial")  # see _partial_of
 CHUNK = 1 << 20
 SYNCED_AT_ONCE = 8
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -94,7 +94,7 @@ class LocalStorage:
         self, key: str, chunks: Iterable[bytes], *, durable: bool = True
     ) -> tuple[str, int]:
         path = self.path_of(key)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = _partial_of(path)
         digest, size = hashlib.sha256(), 0
         try:
             with told_when_full():
@@ -181,14 +181,24 @@ class LocalStorage:
 
 def is_key(key: str) -> bool:
     """Whether a file of ours may be named so, half-written ones included: what may be deleted."""
-    key = PARTIAL.sub(r"\1\2", key)
-    return bool(KEY.fullmatch(key)) and ".." not in key
+    return bool(KEY.fullmatch(whole_key(key))) and ".." not in key
 
 
 def check_key(key: str) -> None:
     """Raises NotFound for what could leave the storage."""
     if not KEY.fullmatch(key) or ".." in key:
         raise NotFound()
+
+
+def _partial_of(path: Path) -> Path:
+    """Where a file lies until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def whole_key(key: str) -> str:
+    """The key that a half-written file was to have; any other is its own."""
+    found = PARTIAL.fullmatch(key)
+    return found[1] + found[2] if found else key
 
 
 def is_full(error: BaseException) -> bool:

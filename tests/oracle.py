@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from worker.chaos import oracle
+from worker.chaos import files, oracle
 
 
 def check(work, valkey=None) -> None:
@@ -15,6 +15,6 @@ def check(work, valkey=None) -> None:
 
 
 def check_files(work) -> None:
-    """Every row has its file with the right hash, and every file its row."""
-    found = oracle.file_problems(work.settings, work.db, work.storage)
+    """Every row has its file with the right hash, and every file its row once a sweep has gone over them."""
+    found = files.problems(work.settings, work.db, work.storage)
     assert not found, found

@@ -13,10 +13,11 @@ from shared.ids import new_id
 from tests.installation import NOT_PASSED_ON, ROOT
 
 
-def chaos(*options: str) -> subprocess.CompletedProcess:
+def chaos(*options: str, **environment: str) -> subprocess.CompletedProcess:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)}
     command = [sys.executable, "-m", "web.cli", "chaos", *options]
-    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
+    env = clean | environment
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     print(done.stdout, done.stderr)
     return done
 
@@ -32,12 +33,34 @@ def database(request):
     return ["--database-url", server.url(name)]
 
 
-def test_a_short_soak_ends_with_a_report_that_replays():
-    done = chaos("--minutes", "0.2", "--seed", "7", "--without-torch", "--workers", "2")
+def test_a_short_soak_keeps_its_promises_and_touches_nothing_of_others(tmp_path):
+    """The environment is that of an installation which people work with."""
+    storage, database = tmp_path / "storage", tmp_path / "people.db"
+    kept = storage / "models" / "mine" / "model.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    os.utime(kept, (0, 0))
+    (tmp_path / "url").write_text(f"sqlite:///{database}")
+    done = chaos(
+        *("--minutes", "0.1", "--seed", "11", "--without-torch", "--workers", "2"),
+        ATELIER_STORAGE=str(storage),
+        ATELIER_S3_ACCESS_KEY="theirs",
+        DATABASE_URL_FILE=str(tmp_path / "url"),
+        REDIS_URL="redis://127.0.0.1:1/0",
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("seed 7\n")
-    assert re.search(r"^faults: \d+ ", done.stdout, re.M)
+    assert done.stdout.startswith("seed 11\n")
+    assert_faults_were_met(done.stdout, faults=2, jobs=4)
+    assert int(re.search(r"^steps of the test family: (\d+),", done.stdout, re.M)[1]) >= 250
     assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
+    assert [path for path in storage.rglob("*") if path.is_file()] == [kept]
+    assert not database.exists()
+
+
+def assert_faults_were_met(report: str, *, faults: int, jobs: int) -> None:
+    """A soak in which nothing happened has shown nothing."""
+    assert int(re.search(r"^faults: (\d+) ", report, re.M)[1]) >= faults
+    assert int(re.search(r"^jobs: (\d+) accepted", report, re.M)[1]) >= jobs
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path):
@@ -54,4 +77,4 @@ def test_random_faults_lose_nothing_and_double_nothing(database):
     done = chaos("--minutes", "2", *database)
     assert done.returncode == 0, done.stderr
     assert "0 lost, 0 doubled, 0 orphaned, 0 illegal" in done.stdout
-    assert int(re.search(r"^faults: (\d+) ", done.stdout, re.M)[1]) >= 30
+    assert_faults_were_met(done.stdout, faults=30, jobs=50)

@@ -63,3 +63,12 @@ def test_a_child_reads_the_same_settings(tmp_path):
     names = {k: v for k, v in child_environment(settings).items() if k.startswith("ATELIER_")}
     again = read_settings(names)
     assert again.model_dump() == settings.model_dump()
+
+
+def test_a_child_finds_no_file_that_stands_in_for_an_empty_setting(tmp_path, monkeypatch):
+    """A scratch installation on its own SQLite must not come to the database of another one."""
+    (tmp_path / "url").write_text("postgresql://h/people")
+    for name in ("DATABASE_URL_FILE", "REDIS_URL_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "url"))
+    again = read_settings(child_environment(read_settings({}, data=tmp_path)))
+    assert again.database_url == again.redis_url == ""

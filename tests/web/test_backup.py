@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 import migrations
 from shared import jobs, scheduling, short_tasks
 from shared.db import Database, clock
-from shared.errors import DatabaseTooNew
+from shared.errors import Conflict, DatabaseTooNew
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, Outcome
 from shared.models import (
@@ -279,6 +279,69 @@ def test_a_folder_takes_only_what_is_new(installation, tmp_path):
     assert len(list(path.glob("objects/*/*"))) < len(kept)
 
 
+def test_two_backups_do_not_fill_one_folder_at_once(installation, tmp_path):
+    path = tmp_path / "b"
+    making.make_backup(installation.settings, path, silent)
+    with archive.target_of(path) as target:
+        (target.folder / "file").write_bytes(b"half")
+        with pytest.raises(Conflict, match="Another backup"):
+            making.make_backup(installation.settings, path, silent)
+        assert (target.folder / "file").read_bytes() == b"half"
+    making.make_backup(installation.settings, path, silent)
+    making.verify(archive.source_of(path), silent)
+
+
+def test_a_first_backup_that_broke_off_can_be_made_again(installation, tmp_path):
+    path = tmp_path / "b"
+    with archive.target_of(path) as target:
+        (target.folder / "user").write_bytes(b"half")
+    making.make_backup(installation.settings, path, silent)
+    making.verify(archive.source_of(path), silent)
+    assert not (path / "partial").exists()
+
+
+@pytest.fixture
+def open_umask():
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_backup_is_for_its_owner_alone(installation, tmp_path, there):
+    """It holds everybody's rows; blobs may be links to stored files, so the folder above them is shut."""
+    path, tar = tmp_path / "b", tmp_path / "b.tar"
+    if there:
+        (path / "objects").mkdir(parents=True)
+        tar.write_bytes(b"old")
+    making.make_backup(installation.settings, path, silent)
+    making.make_backup(installation.settings, tar, silent)
+    modes = {
+        name: (path / name).stat().st_mode & 0o777 for name in ("", "objects", "manifest.json")
+    }
+    assert modes == {"": 0o700, "objects": 0o700, "manifest.json": 0o600}
+    assert tar.stat().st_mode & 0o777 == 0o600
+    tables = archive.source_of(path).manifest["tables"].values()
+    blobs = [path / archive.name_of(table["sha256"]) for table in tables]
+    assert {blob.stat().st_mode & 0o777 for blob in blobs} == {0o600}
+    assert os.umask(0o022) == 0o022
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_job_that_lost_its_newest_checkpoint_begins_where_it_can(
+    installation, migrated, make_settings, restore, tmp_path, older
+):
+    installation._checkpoint(installation.lease, 9)
+    with installation.db.reading() as session:
+        rows = {row.step: row.location for row in session.scalars(select(Checkpoint))}
+    for step in (9,) if older else (5, 9):
+        installation.storage.delete(rows[step])
+    making.make_backup(installation.settings, tmp_path / "b", silent)
+    job = restore(migrated("sqlite", make_settings), tmp_path / "b").job(installation.running)
+    assert (job.checkpoint_step, job.progress_step) == ((5, 5) if older else (0, 0))
+
+
 def test_what_was_lost_before_is_told_and_hidden_afterwards(
     installation, migrated, make_settings, restore, tmp_path
 ):
@@ -357,7 +420,8 @@ def test_any_flipped_bit_is_seen(installation, target, tmp_path, name):
     path = tmp_path / name
     making.make_backup(installation.settings, path, silent)
     if name == "b":
-        places = [(p, p.stat().st_size // 2) for p in sorted(path.rglob("*")) if p.is_file()]
+        files = [p for p in sorted(path.rglob("*")) if p.is_file() and p.name != archive.LOCK]
+        places = [(p, p.stat().st_size // 2) for p in files]
     else:
         with tarfile.open(path) as tar:
             places = [(path, one.offset_data + one.size // 2) for one in tar if one.size]
@@ -429,6 +493,44 @@ def test_a_target_that_holds_something_is_refused(
         "up.lock",
         "storage",
     }
+
+
+def test_rows_that_came_while_files_were_copied_are_not_dropped(
+    installation, migrated, make_settings, tmp_path, monkeypatch
+):
+    making.make_backup(installation.settings, tmp_path / "b", silent)
+    settings = migrated("postgresql", make_settings)
+    found = Database(settings.database)
+
+    def slowly(*_):
+        migrations.upgrade(settings.database)
+        with found.writing() as session:
+            session.add(User(id="eve", name="eve", created_at=0.0))
+
+    monkeypatch.setattr(restoring, "_put_files", slowly)
+    try:
+        refused(settings, tmp_path / "b", error=restoring.NotEmpty)
+        with found.reading() as session:
+            assert session.get(User, "eve") is not None
+    finally:
+        found.dispose()
+
+
+@pytest.mark.parametrize(("name", "taken"), [(".{}.partial", True), (".{}", False)])
+def test_a_half_written_file_of_a_restore_is_known_by_its_name(
+    installation, migrated, make_settings, restore, tmp_path, name, taken
+):
+    making.make_backup(installation.settings, tmp_path / "b", silent)
+    settings = migrated("sqlite", make_settings)
+    key = next(iter(contents(installation.storage)))
+    folder, _, file = key.rpartition("/")
+    place = settings.data / "storage" / folder / name.format(file)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"half")
+    if taken:
+        restore(settings, tmp_path / "b")
+    else:
+        refused(settings, tmp_path / "b", error=restoring.NotEmpty)
 
 
 def test_an_older_schema_is_brought_up_to_date(

@@ -6,6 +6,7 @@ written beside its name and renamed. Either holds the old backup or the new one,
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -17,12 +18,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from shared.errors import AppError
+from shared.errors import AppError, Conflict
 from shared.packs import Section
 from shared.storage import sync, sync_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+LOCK = "lock"
+OURS = {LOCK, "partial"}  # all there is where the first backup broke off
+OTHERS = 0o077
 LONGEST_MANIFEST = 64 << 20
 
 
@@ -53,13 +57,14 @@ class Target(Protocol):
 
 
 class FolderTarget:
+    """Nobody else writes into the folder meanwhile."""
+
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (folder / "objects").is_dir():
-            raise BadBackup(f"{folder} is no backup of Atelier and not empty.")
         self._root = folder
         self.folder = folder / "partial"
         self.folder.mkdir(exist_ok=True)
+        for ours in (folder, self.folder, folder / "objects"):
+            _shut(ours)
         self._used: set[str] = set()
         self._made: set[Path] = set()
 
@@ -88,6 +93,16 @@ class FolderTarget:
         for path in self.folder.iterdir():  # what a backup that broke off has left
             path.unlink()
         self.folder.rmdir()
+
+
+def _shut(folder: Path) -> None:
+    """For its owner alone, also one that was there."""
+    if not folder.is_dir() or not folder.stat().st_mode & OTHERS:
+        return
+    try:
+        folder.chmod(0o700)
+    except PermissionError:
+        raise BadBackup(f"{folder} is not yours, and others may read it.") from None
 
 
 class TarTarget:
@@ -129,10 +144,31 @@ class TarTarget:
 
 @contextmanager
 def target_of(path: Path) -> Iterator[Target]:
-    """A folder, unless the name ends in .tar."""
-    if path.suffix != ".tar":
-        yield FolderTarget(path)
-        return
+    """A folder, unless the name ends in .tar. For its owner alone: it holds everybody's rows and results."""
+    before = os.umask(OTHERS)
+    try:
+        with _tar(path) if path.suffix == ".tar" else _folder(path) as target:
+            yield target
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[Target]:
+    """One backup at a time: a second would take the files of the first for what an earlier one has left."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if {path.name for path in folder.iterdir()} - OURS and not (folder / "objects").is_dir():
+        raise BadBackup(f"{folder} is no backup of Atelier and not empty.")
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"Another backup is being made in {folder}.") from None
+        yield FolderTarget(folder)
+
+
+@contextmanager
+def _tar(path: Path) -> Iterator[Target]:
     if path.is_dir():
         raise BadBackup(f"{path} is a folder.")
     path.parent.mkdir(parents=True, exist_ok=True)

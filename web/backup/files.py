@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from shared import dataset_preview, datasets, packs, thumbnails, uploads
+from shared import datasets, packs, uploads
 from shared.config import Settings
 
-PACK_EXTRAS = (dataset_preview.FILE, thumbnails.DATA, thumbnails.INDEX)
 PREFIXES = ("artifacts", "checkpoints", "models", "datasets")
 
 
@@ -60,7 +59,7 @@ def _pack(row: Any) -> Iterator[Named]:
     yield Named("storage", manifest, "dataset", row.id, row.sha256, 0, shown)
     data = datasets.key_of(row.id, packs.DATA)
     yield Named("storage", data, "dataset", row.id, "", row.bytes, shown)
-    for name in PACK_EXTRAS:
+    for name in datasets.PACK_EXTRAS:
         yield Named("storage", datasets.key_of(row.id, name), "dataset", row.id, needed=False)
 
 

@@ -14,7 +14,7 @@ from shared import restored, uploads
 from shared.config import Settings
 from shared.db import Database
 from shared.errors import Conflict, DatabaseTooNew
-from shared.storage import LocalStorage, Storage, chunks_of, told_when_full
+from shared.storage import LocalStorage, Storage, chunks_of, told_when_full, whole_key
 from shared.storages import open_storage
 from web import data_folder
 from web.backup import rows
@@ -62,25 +62,30 @@ def restore(wanted: Restoring, progress: Progress) -> dict[str, Any]:
 
 def _refuse_unless_empty(settings: Settings, storage: Storage, files: list[Row]) -> None:
     """Files that are in the backup may be there: of a restore that broke off."""
-    if migrations.status(settings.database) != "empty":
-        db = Database(settings.database, pool_size=1)
-        try:
-            with db.reading() as session:
-                if rows.count_rows(session.connection()):
-                    raise NotEmpty("The database holds data; a backup needs an empty one.")
-        finally:
-            db.dispose()
+    _refuse_rows(settings.database)
     known = {one["key"] for one in files if one["place"] == "storage"}
     for prefix in PREFIXES:
         for stored in storage.keys(prefix):
-            # a file that was being written when an earlier restore ended
-            if stored.key.replace("/.", "/").removesuffix(".partial") not in known:
+            # perhaps half-written, when an earlier restore ended
+            if whole_key(stored.key) not in known:
                 raise NotEmpty(f"The storage holds files already: {stored.key}")
     waiting = {one["key"].split("/")[0] for one in files if one["place"] == "uploads"}
     folder = uploads.uploads_of(settings)
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name not in waiting:
             raise NotEmpty(f"There are uploads already: {path}")
+
+
+def _refuse_rows(url: str) -> None:
+    if migrations.status(url) == "empty":
+        return
+    db = Database(url, pool_size=1)
+    try:
+        with db.reading() as session:
+            if rows.count_rows(session.connection()):
+                raise NotEmpty("The database holds data; a backup needs an empty one.")
+    finally:
+        db.dispose()
 
 
 def _put_files(wanted: Restoring, storage: Storage, files: list[Row], progress: Progress) -> None:
@@ -100,6 +105,7 @@ def _put_files(wanted: Restoring, storage: Storage, files: list[Row], progress: 
 def _put_rows(wanted: Restoring) -> None:
     """Into the schema that they were taken from; it is brought up to date afterwards."""
     url, manifest = wanted.settings.database, wanted.source.manifest
+    _refuse_rows(url)  # again: the files took hours, and what follows drops every table
     if migrations.status(url) != "empty":
         migrations.downgrade(url)
     migrations.upgrade(url, manifest["revision"])
@@ -118,6 +124,7 @@ class _Rows:
         self._at = time.time()
         self._events: list[Row] = []
         self._missing = {(one["table"], one["id"]) for one in wanted.source.manifest["missing"]}
+        self._steps = self._steps_left()
 
     def put(self) -> None:
         tables = {table.name: table for table in rows.tables_of(self._connection)}
@@ -125,6 +132,19 @@ class _Rows:
             with self._wanted.source.open(known["sha256"]) as file:
                 rows.load(self._connection, tables[name], self._changed(name, rows.lines(file)))
         rows.load(self._connection, tables["job_event"], self._events)
+
+    def _steps_left(self) -> dict[str, int]:
+        """Of jobs that lost a checkpoint, the farthest that is still there."""
+        known = self._wanted.source.manifest["tables"]["checkpoint"]
+        kept: dict[str, int] = {}
+        lost: set[str] = set()
+        with self._wanted.source.open(known["sha256"]) as file:
+            for row in rows.lines(file):
+                if ("checkpoint", row["id"]) in self._missing:
+                    lost.add(row["job_id"])
+                else:
+                    kept[row["job_id"]] = max(row["step"], kept.get(row["job_id"], 0))
+        return {job_id: kept.get(job_id, 0) for job_id in lost}
 
     def _changed(self, name: str, found: Iterator[Row]) -> Iterator[Row]:
         for row in found:
@@ -136,7 +156,7 @@ class _Rows:
 
     def _as_restored(self, name: str, row: Row) -> Row:
         if name == "job":
-            row, event = restored.job(row, self._at)
+            row, event = restored.job(row, self._at, self._steps.get(row["id"]))
             self._events += [event] if event else []
             return row
         if name == "short_task":

@@ -12,7 +12,7 @@ import click
 
 from shared.config import read_settings
 from shared.errors import AppError
-from worker.chaos import plan, report
+from worker.chaos import plan, report, scratch
 from worker.chaos.installation import free_port
 from worker.chaos.soak import PACE, WORKERS, Soak
 
@@ -53,15 +53,17 @@ def chaos(
 
     Starts a whole installation in a folder of its own, submits jobs over HTTP and meanwhile kills, stops and drains its
     processes and empties its Redis. At the end every accepted job must have ended once, with one result; what is not
-    so is told, and the exit code is 1. It refuses a folder, database or Redis that holds anything else.
+    so is told, and the exit code is 1. It refuses a folder, database or Redis that holds anything else, and reads no
+    setting from the environment.
     """
     seed = random.randrange(10**6) if seed is None else seed  # noqa: S311 - no secret
     with ExitStack() as stack:
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atelier-chaos-")))
-        pace = PACE | {"lease_seconds": lease, "workers": workers, "host": "127.0.0.1"}
+        pace = PACE | {"lease_seconds": lease, "workers": workers, "redis_prefix": scratch.PREFIX}
         place = {"data": data, "database_url": database_url, "redis_url": redis_url}
-        settings = read_settings(**{**place, **pace, "port": free_port(), "sign_up": "closed"})
+        # Nothing of the environment: it may be that of the installation that people work with.
+        settings = read_settings({}, **{**place, **pace, "port": free_port()})
         click.echo(f"seed {seed}")
         planned = plan.make(
             seed, 60 * minutes, lease=lease, real=not without_torch, own_redis=not redis_url

@@ -17,11 +17,13 @@ from shared.jobs import FINAL
 from shared.models import Job, JobEvent, Model
 from shared.storage import Storage
 from worker.chaos.faults import Breaker, Hit, Outages
-from worker.chaos.oracle import Problem
 from worker.chaos.orders import Books
 from worker.chaos.plan import Order, Plan
+from worker.chaos.problem import Problem
 
-STEP_LINE = re.compile(r"^step (\d+) (\d+)$", re.M)
+STEP_LINE = re.compile(r'"message": "step (\d+) (\d+)"')
+# Of the steps that must have been made, the part that the log must tell: a supervisor that dies takes a line with it.
+LEAST_TOLD = 0.9
 # What random faults may do to a job that they hit three times (or ten) without progress between.
 STRUCK_OUT = {"poison", "worker_lost", "oom"}
 # After these nobody obeys a cancel until the lease is over, or the worker goes on.
@@ -40,6 +42,7 @@ class Figures:
     cancels: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     submits_without_redis: list[float] = field(default_factory=list)
     struck_out: int = 0
+    left: Counter[str] = field(default_factory=Counter)  # by folder: what killed attempts left
     steps: int = 0
     steps_again: int = 0
 
@@ -78,7 +81,7 @@ def read(
     kind_of = partial(_kind_of, history=history, hits=hits, lease=lease)
     figures.cancels = _cancels(books, jobs, kind_of, breaker)
     figures.submits_without_redis = _submits_while_away(books, breaker.outages)
-    _read_steps(figures, log)
+    _read_steps(figures, log, jobs)
     return figures
 
 
@@ -94,10 +97,19 @@ def _promises(plan: Plan, books: Books, jobs: list[Job]) -> Iterable[Problem]:
             yield Problem("illegal", f"job {job.id} was cancelled, and nobody had asked")
         if job.state == "failed" and job.error_code not in STRUCK_OUT | {"parent_failed"}:
             yield Problem("illegal", f"job {job.id} failed: {job.error_code} {job.error_message}")
+    yield from _unheard(books, {job.id: job for job in jobs})
     for number, text in books.refused.items():
         yield Problem("illegal", f"order {number} was refused: {text}")
     for text in books.broken:
         yield Problem("illegal", text)
+
+
+def _unheard(books: Books, by_id: dict[str, Job]) -> Iterable[Problem]:
+    """A cancel that was answered holds. A job may still fail by itself before it hears of it."""
+    for cancel in books.cancels:
+        job = by_id.get(cancel.job_id)
+        if job is not None and job.state == "succeeded":
+            yield Problem("illegal", f"job {job.id} succeeded after its cancel was accepted")
 
 
 def _kept(books: Books, by_id: dict[str, Job]) -> Iterable[Problem]:
@@ -115,24 +127,33 @@ def _kept(books: Books, by_id: dict[str, Job]) -> Iterable[Problem]:
 def _wrong_models(jobs: list[Job], models: list[Model], storage: Storage) -> Iterable[Problem]:
     """The same training is the same model, whatever happened to it; and each step is in it once."""
     made = {model.job_id: model for model in models}
-    same: dict[tuple[object, ...], tuple[str, str]] = {}
+    same: dict[tuple[object, ...], tuple[str, bytes]] = {}
     for job in jobs:
         model = made.get(job.id)
         if model is None or job.family != "sleep_steps":
             continue
         try:
             with storage.open(f"{model.location}/model.json") as file:
-                seen = json.load(file)["seen"]
+                data = file.read()
         except NotFound:
-            seen = []  # the oracle tells of it
-        if seen != list(range(1, len(seen) + 1)):
-            yield Problem("doubled", f"the model of job {job.id} holds a step twice or not at all")
-        key = (job.dataset_id, job.seed, job.params["steps"], job.params["validate_every"])
-        # the model's own hash also covers its card, where the mark of each order stands
-        sha256 = model.files["model.json"]["sha256"]
-        first = same.setdefault(key, (job.id, sha256))
-        if first[1] != sha256:
+            yield Problem("lost", f"the model of job {job.id} has no model.json")
+            continue
+        steps, every = job.params["steps"], job.params["validate_every"]
+        best = steps - steps % every or steps  # the last that was offered, or the end
+        seen = json.loads(data)["seen"]
+        if seen != list(range(1, best + 1)):
+            kind = "doubled" if len(set(seen)) < len(seen) else "lost"
+            yield Problem(kind, f"the model of job {job.id} has the steps {_in_short(seen)}")
+        # the file, not the model's own hash, which also covers its card with the mark of each order
+        first = same.setdefault((job.dataset_id, job.seed, steps, every), (job.id, data))
+        if first[1] != data:
             yield Problem("illegal", f"jobs {first[0]} and {job.id} made different models")
+
+
+def _in_short(steps: list[int]) -> str:
+    """Where they do not follow each other."""
+    odd = [pair for pair in zip([0, *steps], steps, strict=False) if pair[1] != pair[0] + 1]
+    return f"1 to {max(steps, default=0)}, {len(steps)} of them, with the leaps {odd[:5]}"
 
 
 def _back_at(events: list[JobEvent], at: float, fence: int) -> tuple[float | None, float | None]:
@@ -186,11 +207,19 @@ def _kind_of(
     return "deaf" if asked == "deaf" or "stop runner" in hit_it else "running"
 
 
-def _read_steps(figures: Figures, log: str) -> None:
+def _read_steps(figures: Figures, log: str, jobs: list[Job]) -> None:
     """Each step of a marked training told itself when it was made."""
     made = Counter(STEP_LINE.findall(log))
     figures.steps = made.total()
     figures.steps_again = made.total() - len(made)
+    least = sum(job.params["steps"] for job in jobs if _is_marked(job) and job.state == "succeeded")
+    if len(made) < LEAST_TOLD * least:
+        text = f"{len(made)} steps were told of {least} at least: nobody knows how many came again"
+        figures.problems.append(Problem("lost", text))
+
+
+def _is_marked(job: Job) -> bool:
+    return job.kind == "train" and bool(job.params.get("mark"))
 
 
 def _submits_while_away(books: Books, outages: Outages) -> list[float]:

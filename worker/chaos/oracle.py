@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import redis
 from sqlalchemy import func, select
@@ -13,27 +11,22 @@ from sqlalchemy.orm import Session
 
 from shared.config import Settings
 from shared.db import Database, clock
-from shared.errors import AppError
 from shared.jobs import FINAL
-from shared.models import Artifact, Checkpoint, Job, JobEvent, Model, Result
+from shared.models import Artifact, Job, JobEvent, Model, Result
 from shared.storage import Storage
-from worker import sweep
+from worker.chaos import files
+from worker.chaos.problem import Problem
 
 LEGAL = {
     "": {"queued"},
-    "queued": {"running", "cancelled", "failed", "queued"},
-    "running": {"running", "queued", *FINAL},
+    "queued": {"running", "cancelled", "failed"},
+    "running": {"queued", *FINAL},
 }
+# An event with one of these tells of a wish: the state stays, and so does who holds the job.
+WISHES = {"cancel_requested": {"running"}, "paused": {"queued", "running"}}
 MOST_REDIS_KEYS = 30
+MOST_REDIS_ENTRIES = 30  # of one key; a lane's queue holds a wake-up for each ten seconds at most
 GRACE_SECONDS = 30.0  # a lease that ended a moment ago is not looked at yet
-
-
-@dataclass(frozen=True)
-class Problem:
-    """`kind` is lost, doubled, orphaned or illegal."""
-
-    kind: str
-    text: str
 
 
 def problems(
@@ -47,29 +40,34 @@ def problems(
             found += _of_state(job, at)
             found += _of_results(session, job)
             found += _of_events(session, job)
-    found += file_problems(settings, db, storage)
+    found += files.problems(settings, db, storage)
     if valkey is not None:
-        keys = list(valkey.scan_iter(match=f"{settings.redis_prefix}*", count=1000))
-        if len(keys) >= MOST_REDIS_KEYS:
-            found.append(Problem("orphaned", f"{len(keys)} keys in Redis: {keys[:5]}"))
+        found += redis_problems(settings, valkey)
     return found
 
 
-def file_problems(settings: Settings, db: Database, storage: Storage) -> list[Problem]:
-    """Every row has its file with the right hash; what has no row goes with the sweep, and nothing else."""
-    found = list(_rows_without_file(db, storage))
-    at_once = settings.model_copy(update={"keep_orphans_seconds": -1.0})
-    sweep.sweep_files(at_once, db, storage)
-    found += [p for p in _rows_without_file(db, storage) if p not in found]
-    with db.reading() as session:
-        known = set(session.scalars(select(Artifact.location)))
-        known |= set(session.scalars(select(Checkpoint.location)))
-        for model in session.scalars(select(Model)):
-            known |= {f"{model.location}/{name}" for name in model.files}
-    for prefix in ("artifacts", "checkpoints", "models"):
-        for key in sorted({stored.key for stored in storage.keys(prefix)} - known):
-            found.append(Problem("orphaned", f"file {key} has no row"))
-    return found
+def redis_problems(settings: Settings, valkey: redis.Redis) -> list[Problem]:
+    """Messages and marks must not pile up, in many keys or in one."""
+    keys = list(valkey.scan_iter(match=f"{settings.redis_prefix}*", count=1000))
+    if len(keys) >= MOST_REDIS_KEYS:
+        return [Problem("orphaned", f"{len(keys)} keys in Redis: {keys[:5]}")]
+    sizes = {key: _entries_of(valkey, key) for key in keys}
+    return [
+        Problem("orphaned", f"{size} entries in the key {key!r} of Redis")
+        for key, size in sizes.items()
+        if size >= MOST_REDIS_ENTRIES
+    ]
+
+
+def _entries_of(valkey: redis.Redis, key: bytes) -> int:
+    kind = valkey.type(key)
+    counts: dict[bytes | str, Callable[[bytes], int]] = {
+        b"list": valkey.llen,
+        b"set": valkey.scard,
+        b"zset": valkey.zcard,
+        b"hash": valkey.hlen,
+    }
+    return counts[kind](key) if kind in counts else 1
 
 
 def _of_state(job: Job, at: float) -> Iterator[Problem]:
@@ -125,33 +123,18 @@ def _of_events(session: Session, job: Job) -> Iterator[Problem]:
         yield broken("numbers are missing")
     state, fence = "", -1
     for event in (event for event in events if event.type == "state"):
-        after = event.data["state"]
-        if after not in LEGAL.get(state, set()):
+        data = event.data
+        after, then = data["state"], data.get("fence", 0)  # the first has none
+        wishes = WISHES.keys() & data.keys()
+        if wishes:
+            if after != state or then != fence or any(after not in WISHES[w] for w in wishes):
+                yield broken(f"{state} {fence} became {after} {then} by {sorted(wishes)}")
+        elif after not in LEGAL.get(state, set()):
             yield broken(f"{state} became {after}")
-        if after == "running" and state == "queued" and event.data["fence"] <= fence:
-            yield broken(f"fence {event.data['fence']} after {fence}")
-        fence = max(fence, event.data.get("fence", fence))
-        state = after
+        elif then <= fence:
+            yield broken(f"fence {then} after {fence}")
+        state, fence = after, max(fence, then)
     if state != job.state:
         yield broken(f"they end with {state}, the job is {job.state}")
     if sum(event.type == "result" for event in events) != (job.state == "succeeded"):
         yield broken("results told")
-
-
-def _rows_without_file(db: Database, storage: Storage) -> Iterator[Problem]:
-    with db.reading() as session:
-        hashes = [
-            (location, sha256)
-            for table in (Artifact, Checkpoint)
-            for location, sha256 in session.execute(select(table.location, table.sha256))
-        ]
-        for model in session.scalars(select(Model)):
-            hashes += [(f"{model.location}/{n}", f["sha256"]) for n, f in model.files.items()]
-    for location, sha256 in hashes:
-        try:
-            with storage.open(location) as file:
-                whole = hashlib.sha256(file.read()).hexdigest() == sha256
-        except (OSError, AppError):
-            whole = False
-        if not whole:
-            yield Problem("lost", f"file {location} is gone or not what its row says")

@@ -65,7 +65,7 @@ def lines(
     """For people. Problems come last, where they are seen."""
     kinds = Counter(hit.kind for hit in breaker.hits)
     yield f"seed {plan.seed}: {plan.seconds:g} s, lease {lease:g} s"
-    yield f"jobs: {len(books.ids)} accepted; {_counts(figures.states)}"
+    yield f"jobs: {len(books.ids)} accepted of {len(plan.orders)}; {_counts(figures.states)}"
     yield f"  of {_counts(figures.families)}; struck out by faults: {figures.struck_out}"
     yield f"faults: {kinds.total()} ({breaker.missed} more found nothing to break)"
     yield f"  {_counts(kinds)}"
@@ -80,6 +80,7 @@ def lines(
     yield f"submits while Redis was away: {_spread(away)}"
     again = 100 * figures.steps_again / figures.steps if figures.steps else 0.0
     yield f"steps of the test family: {figures.steps}, made again {figures.steps_again} ({again:.1f} %)"
+    yield f"left by killed attempts, and swept: {_counts(figures.left)}"
     yield "bars:"
     yield from map(str, bars(figures, lease))
     found = Counter(problem.kind for problem in figures.problems)

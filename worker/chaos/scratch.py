@@ -16,12 +16,15 @@ from shared.models import User
 from shared.queue import redis_client
 
 MARKER = "chaos.json"
+PREFIX = "atelier-chaos:"  # of every key in Redis: an installation that people use has another
 USER = "chaos-{}"
 FIRST_ADMIN = "admin"  # `atelier up` makes it; nobody can sign in as long as it has no password
 
 
 def claim(settings: Settings) -> None:
     """Marks the folder and the database as ours; raises BadSettings where anything else is in them."""
+    if settings.storage:
+        raise BadSettings("a soak keeps its results in its own folder: it removes what is there.")
     folder = settings.data
     ours = _marked(folder)
     if ours is None and folder.exists() and any(folder.iterdir()):
@@ -95,9 +98,7 @@ def _refuse_redis(settings: Settings) -> None:
         with redis_client(settings) as client:
             spaces = client.info("keyspace")
             strange = [
-                key
-                for key in client.scan_iter(count=1000)
-                if not key.startswith(settings.redis_prefix.encode())
+                key for key in client.scan_iter(count=1000) if not key.startswith(PREFIX.encode())
             ]
     except redis.RedisError as error:
         raise BadSettings(f"--redis-url: {error}") from error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,20 +19,22 @@ from atelier_client import Client
 from shared.config import Settings, child_environment
 from shared.db import Database
 from shared.models import Job
+from shared.queue import redis_client
 from shared.samples import grey_png
 from shared.storages import open_storage
-from worker.chaos import figures, oracle, scratch
+from worker.chaos import figures, files, oracle, scratch
 from worker.chaos.faults import Breaker
 from worker.chaos.figures import Figures
 from worker.chaos.installation import Installation, wait_until
-from worker.chaos.oracle import Problem
 from worker.chaos.orders import Books, People
 from worker.chaos.plan import PICTURES, USERS, Plan
+from worker.chaos.problem import Problem
 
 FAMILIES = Path(__file__).parent / "families"
 WORKERS = 3
 TURN_SECONDS = 0.02
 TELL_SECONDS = 30.0
+REDIS_SECONDS = 30.0
 SIDE = 8
 # Short leases, so that ten minutes hold many of them.
 PACE: dict[str, Any] = {
@@ -86,8 +90,11 @@ class Soak:
             breaker.start()
             with People(installation.url, tokens, things, db, breaker) as people:
                 self._go_on(people, breaker)
+            piled_up = self._redis_problems()
             status = installation.stop()
-            return self._look(people.books, breaker, status)
+            outcome = self._look(people.books, breaker, status)
+            outcome.figures.problems += piled_up
+            return outcome
         finally:
             breaker.end()
             installation.stop()
@@ -148,6 +155,20 @@ class Soak:
 
     # ---- after ----------------------------------------------------------------------------------------
 
+    def _redis_problems(self) -> list[Problem]:
+        """Asked while Redis runs; one that was killed is given the time to come back."""
+
+        def ask() -> list[list[Problem]]:
+            with suppress(redis.RedisError), redis_client(self._settings) as client:
+                return [oracle.redis_problems(self._settings, client)]
+            return []
+
+        try:
+            found: list[Problem] = wait_until(ask, REDIS_SECONDS, "Redis answers")[0]
+        except TimeoutError as error:
+            return [Problem("lost", str(error))]
+        return found
+
     def _look(self, books: Books, breaker: Breaker, status: int) -> Outcome:
         assert self._db is not None
         settings, lease = self._settings, self._settings.lease_seconds
@@ -158,6 +179,8 @@ class Soak:
             found.problems.append(Problem("illegal", f"`atelier up` ended with {status}"))
         for process in self._installation.left_running():
             found.problems.append(Problem("orphaned", f"process {process} was left running"))
+        left = files.unnamed(settings, self._db, storage)
+        found.left = Counter(name.partition("/")[0] for name in left)
         found.problems += oracle.problems(settings, self._db, storage)
         return Outcome(self._plan, found, books, breaker, lease)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from shared import jobs, scheduling
 from shared.db import Database, clock
 from shared.job_records import Lease
-from shared.models import Job
-from tests.work import Work
+from shared.models import Job, Model
+from tests.work import Work, add_model
 from worker.chaos import figures
 from worker.chaos.faults import Hit, Outages
 from worker.chaos.orders import Books, Cancel
@@ -131,10 +132,76 @@ def test_a_queued_cancel_that_met_no_server_is_not_timed(work):
     assert not read(work, books, [order], outages=Outages(web=[[at + 1, at + 8]])).cancels
 
 
+def told(*steps: str) -> str:
+    return "".join(json.dumps({"level": "info", "message": f"step {one}"}) + "\n" for one in steps)
+
+
 def test_steps_made_again_are_counted(work):
-    log = "step 1 1\nnoise step 1 2\nstep 1 2\nstep 1 2\nstep 2 2\n"
+    log = told("1 1", "1 2", "1 2", "2 2") + "step 1 3\n"
     found = read(work, Books(run=RUN), [], log=log)
     assert (found.steps, found.steps_again) == (4, 1)
+
+
+def trained(work, number: int, seen: list[int] | None, **params) -> tuple[Order, str]:
+    """A marked training that has succeeded with these steps in its model."""
+    params = {"steps": 10, "validate_every": 5, "mark": f"step {number}"} | params
+    job_id, order = work.train(**params), Order(number, **ORDER)
+    with work.db.writing() as session:
+        session.execute(
+            update(Job)
+            .values(name=Books(run=RUN).name_of(order), state="succeeded")
+            .where(Job.id == job_id)
+        )
+    model_id = add_model(work.db, work.storage, work.user_id)
+    with work.db.writing() as session:
+        session.execute(update(Model).values(job_id=job_id).where(Model.id == model_id))
+    key = f"models/{model_id}/model.json"
+    work.storage.delete(key)
+    if seen is not None:
+        work.storage.put_bytes(key, json.dumps({"value": 1.5, "seen": seen}).encode())
+    return order, job_id
+
+
+def test_a_measure_of_steps_that_tells_nothing_is_a_problem(work):
+    order, _ = trained(work, 1, [*range(1, 11)])
+    assert kinds(read(work, Books(run=RUN), [order])) == ["lost"]
+    log = told(*(f"1 {step}" for step in range(1, 11)))
+    assert kinds(read(work, Books(run=RUN), [order], log=log)) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind"),
+    [
+        ([*range(1, 11)], []),
+        ([*range(1, 6), 5, *range(6, 11)], ["doubled"]),
+        ([*range(1, 6), *range(7, 11)], ["lost"]),
+        ([*range(1, 9)], ["lost"]),
+        ([], ["lost"]),
+        (None, ["lost"]),
+    ],
+    ids=["good", "twice", "left out", "cut short", "empty", "no file"],
+)
+def test_each_step_is_in_the_model_once(work, seen, kind):
+    order, _ = trained(work, 1, seen)
+    log = told(*(f"1 {step}" for step in range(1, 11)))
+    assert kinds(read(work, Books(run=RUN), [order], log=log)) == kind
+
+
+def test_the_same_training_is_the_same_model(work):
+    orders = [trained(work, n, [*range(1, 11)])[0] for n in (1, 2)]
+    with work.db.reading() as session:
+        last = session.scalars(select(Model).order_by(Model.id.desc())).first()
+    key = f"models/{last.id}/model.json"
+    work.storage.put_bytes(key, json.dumps({"value": 2.5, "seen": [*range(1, 11)]}).encode())
+    log = told(*(f"{n} {step}" for n in (1, 2) for step in range(1, 11)))
+    assert kinds(read(work, Books(run=RUN), orders, log=log)) == ["illegal"]
+
+
+def test_a_cancel_that_was_accepted_and_not_heard_is_told(work):
+    order, job_id = trained(work, 1, [*range(1, 11)])
+    log = told(*(f"1 {step}" for step in range(1, 11)))
+    books = Books(run=RUN, cancels=[Cancel("running", job_id, 0.0, 1.0)])
+    assert kinds(read(work, books, [order], log=log)) == ["illegal"]
 
 
 def test_submits_count_as_without_redis_only_where_web_was_there(work):

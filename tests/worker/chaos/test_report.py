@@ -7,9 +7,9 @@ from collections import Counter
 from worker.chaos import report
 from worker.chaos.faults import Breaker, Hit, Outages
 from worker.chaos.figures import Figures
-from worker.chaos.oracle import Problem
 from worker.chaos.orders import Books
 from worker.chaos.plan import Plan
+from worker.chaos.problem import Problem
 
 
 def figures(**more) -> Figures:
@@ -33,10 +33,12 @@ def test_the_report_counts_faults_and_shows_each_problem():
     breaker = Breaker.__new__(Breaker)
     breaker.hits = [Hit(0.0, "flush", 0.0), Hit(1.0, "kill web", 1.0)]
     breaker.missed, breaker.outages = 4, Outages(web=[[1.0, 3.5]])
-    broken = figures(problems=[Problem("lost", "job x is gone")])
+    broken = figures(problems=[Problem("lost", "job x is gone")], left=Counter(runs=2))
     lines = list(report.lines(Plan(7, 60.0), broken, Books(), breaker, 5.0))
     assert lines[0].startswith("seed 7")
     assert "faults: 2 (4 more found nothing to break)" in lines
+    assert "jobs: 0 accepted of 0; succeeded 3" in lines
+    assert "left by killed attempts, and swept: runs 2" in lines
     assert "web away: p50 2.50 s, p95 2.50 s, longest 2.50 s (1)" in lines
     assert lines[-2:] == ["1 lost, 0 doubled, 0 orphaned, 0 illegal", "  lost: job x is gone"]
 

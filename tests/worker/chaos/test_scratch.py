@@ -69,19 +69,36 @@ def test_an_empty_database_is_taken_and_taken_again_from_the_same_folder_only(
         scratch.claim(settings_of(make_settings, folder.parent / "other", database_url=url))
 
 
+@pytest.fixture
+def server(tmp_path):
+    found = ValkeyServer(tmp_path)
+    found.start()
+    yield found
+    found.kill()
+
+
+@pytest.mark.parametrize("key", ["cart:7", "atelier:_kombu.binding.tasks.cpu"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_redis_with_keys_of_others_is_refused_whichever_number_they_have(
-    make_settings, folder, tmp_path, number
+    make_settings, folder, server, number, key
 ):
-    server = ValkeyServer(tmp_path)
-    server.start()
-    try:
-        settings = settings_of(make_settings, folder, redis_url=server.url)
+    """Those of an installation that people use are others, too."""
+    settings = settings_of(make_settings, folder, redis_url=server.url, redis_prefix="atelier:")
+    scratch.claim(settings)
+    with server.client() as client:
+        client.select(number)
+        client.set(key, "books")
+    with pytest.raises(BadSettings, match="--redis-url"):
         scratch.claim(settings)
-        with server.client() as client:
-            client.select(number)
-            client.set("cart:7", "books")
-        with pytest.raises(BadSettings, match="--redis-url"):
-            scratch.claim(settings)
-    finally:
-        server.kill()
+
+
+def test_the_redis_of_an_earlier_soak_is_taken_again(make_settings, folder, server):
+    with server.client() as client:
+        client.set(f"{scratch.PREFIX}wake:train", "1")
+    scratch.claim(settings_of(make_settings, folder, redis_url=server.url))
+
+
+def test_a_storage_beside_the_folder_is_refused(make_settings, folder, tmp_path):
+    with pytest.raises(BadSettings, match="its own folder"):
+        scratch.claim(settings_of(make_settings, folder, storage=str(tmp_path)))
+    assert not folder.exists()

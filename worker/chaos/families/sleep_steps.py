@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
-import sys
 import time
 from pathlib import Path
 
 from shared.errors import BadData
 from shared.params import Field, Params
 from worker.family import Family, Finished, Preview
+
+log = logging.getLogger(__name__)
 
 SLOTS = 16
 
@@ -27,9 +29,7 @@ class TrainParams(Params):
     validate_every: int = Field(
         5, ge=1, le=1_000_000, title="Validate every", description="Steps between two offers."
     )
-    mark: str = Field(
-        "", max_length=40, title="Mark", description="Written with each step to standard error."
-    )
+    mark: str = Field("", max_length=40, title="Mark", description="Logged with each step.")
 
 
 class GenerateParams(Params):
@@ -51,10 +51,10 @@ class Tally:
         self.value = 0.0
         self.seen: list[int] = []
 
-    def add(self, batch: list[str]) -> None:
+    def add(self, batch: list[str], step: int) -> None:
         text = f"{self.value!r}/{batch}/{random.random()!r}"  # the global generator on purpose
         self.value = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 1e6
-        self.seen.append(len(self.seen) + 1)
+        self.seen.append(step)
 
     def state_dict(self) -> dict:
         return {"value": self.value, "seen": self.seen}
@@ -71,10 +71,9 @@ def train(params, data, run):
         time.sleep(params.step_seconds)
         if run.step == params.fail_at:
             raise BadData("This training was asked to fail.")
-        model.add(batch)
-        if params.mark:  # one write: what was made is told, however soon the runner dies
-            sys.stderr.write(f"{params.mark} {run.step}\n")
-            sys.stderr.flush()
+        model.add(batch, run.step)
+        if params.mark:  # at once: what was made is told, however soon the runner dies
+            log.info("%s %s", params.mark, run.step)
         run.state["sum"] = run.state.get("sum", 0.0) + model.value
         if run.step % params.validate_every == 0:
             run.offer(model, 1 / run.step)
