@@ -235,7 +235,8 @@ def _part(path: Path, stack: ExitStack) -> Part:
 
 def _zipped(folder: Path) -> IO[bytes]:
     file = tempfile.TemporaryFile()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    # a zip knows no time before 1980, and files that came without one have 1970
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
         for path in sorted(folder.rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if path.is_file() and not hidden:

@@ -20,7 +20,6 @@ from sqlalchemy import (
     create_engine,
     event,
     select,
-    text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -220,7 +219,3 @@ def is_away(error: DBAPIError) -> bool:
 def lock_rows(session: Session) -> bool:
     """Whether FOR UPDATE means anything here (SQLite's writing() holds the one lock already)."""
     return session.get_bind().dialect.name != "sqlite"
-
-
-def ping(session: Session) -> None:
-    session.execute(text("SELECT 1"))

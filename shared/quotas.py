@@ -81,6 +81,11 @@ QUEUED = select(func.count()).where(
     Job.state == literal("queued", literal_execute=True),
     Job.lane > "",
 )
+# Of everybody only a few run; SQLite would rather read all that this user ever had, were there an index on `user_id`.
+RUNNING = select(func.count()).where(
+    Job.state == literal("running", literal_execute=True),
+    Job.user_id.concat("") == bindparam("user_id"),
+)
 
 
 # ---- at a submit ---------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ def used_today(session: Session, user_id: str, at: float) -> float:
 
 def used_today_by(session: Session, user_ids: Users, at: float) -> Sums:
     ended = and_(Job.user_id.in_(user_ids), Job.finished_at > at - DAY)
-    return _sums(session, select(Job.user_id, func.sum(_used(at))).where(ended))
+    return _sums(session, select(Job.user_id, func.sum(used_within_a_day(at))).where(ended))
 
 
 def reserved_seconds(session: Session, user_id: str) -> float:
@@ -171,16 +176,16 @@ def _ended_within(user_id: str, at: float) -> ColumnElement[bool]:
     return and_(Job.user_id == user_id, Job.finished_at > at - DAY)
 
 
-def _used(at: float) -> ColumnElement[float]:
+def used_within_a_day(at: float) -> ColumnElement[float]:
     """Of a job that began before the day, no more than fits into the part of it that it ran in."""
     began = case((Job.started_at > at - DAY, Job.started_at), else_=at - DAY)
-    span = Job.finished_at - began
+    span = func.coalesce(Job.finished_at, at) - began
     return case((Job.device_seconds < span, Job.device_seconds), else_=span)
 
 
 def _frees_at(session: Session, user_id: str, at: float, over: float) -> float:
     """When the last of those jobs ended whose use must leave the day before there is room."""
-    freed = func.sum(_used(at)).over(order_by=(Job.finished_at, Job.id)).label("freed")
+    freed = func.sum(used_within_a_day(at)).over(order_by=(Job.finished_at, Job.id)).label("freed")
     ended = select(Job.finished_at.label("at"), freed).where(_ended_within(user_id, at)).subquery()
     # a hair less: sums of the same numbers in another order differ in the last bit
     last = select(func.min(ended.c.at)).where(ended.c.freed >= over - 1e-6)
@@ -220,8 +225,13 @@ def hold_place(session: Session, user_id: str, cap: int) -> bool:
 
 
 def running_jobs(session: Session, user_id: str) -> int:
-    query = select(func.count()).where(Job.user_id == user_id, Job.state == "running")
-    return session.scalar(query) or 0
+    return session.scalar(RUNNING, {"user_id": user_id}) or 0
+
+
+def active_jobs(session: Session, user_id: str) -> int:
+    """Queued and running ones."""
+    queued = session.scalar(QUEUED, {"user_id": user_id}) or 0
+    return queued + running_jobs(session, user_id)
 
 
 def waiting_words(session: Session, settings: Settings, user_id: str) -> str | None:

@@ -12,10 +12,11 @@ from web.cli_output import Object, echo_card, echo_field, echo_table, table
 
 # what is held of each quota
 QUOTAS = (
-    ("max_queued_jobs", "queued_jobs"),
-    ("max_running_jobs", "running_jobs"),
-    ("max_storage_bytes", "storage_bytes"),
-    ("max_device_seconds_a_day", "device_seconds_today"),
+    ("max_queued_jobs", ("queued_jobs",)),
+    ("max_running_jobs", ("running_jobs",)),
+    ("max_storage_bytes", ("storage_bytes",)),
+    # what jobs may still need counts from their acceptance on
+    ("max_device_seconds_a_day", ("device_seconds_today", "device_seconds_reserved")),
 )
 
 
@@ -103,8 +104,12 @@ def _echo_me(found: Object) -> None:
     click.echo()
     quota, use = found["quota"], found["use"]
     rows = [
-        {"quota": used, "used": use[used], "allowed": "any" if quota[name] is None else quota[name]}
-        for name, used in QUOTAS
+        {
+            "quota": held[0],
+            "used": sum(use[part] for part in held),
+            "allowed": "any" if quota[name] is None else quota[name],
+        }
+        for name, held in QUOTAS
     ]
     echo_table(rows, ("quota", "used", "allowed"))
     click.echo(f"\ndevice-seconds in all: {use['device_seconds']:.0f}")

@@ -20,6 +20,7 @@ MOST_COMPLETIONS = 50
 LISTS = {
     "job": "/jobs",
     "model": "/models",
+    "artifact": "/artifacts",
     "dataset": "/datasets",
     "token": "/me/tokens",
     "upload": "/uploads",

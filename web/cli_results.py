@@ -166,7 +166,7 @@ def artifact() -> None:
 @click.option("--tag", help="One of your own tags.")
 @click.option("--starred", is_flag=True, help="Only those that you starred.")
 @click.option(
-    "--search", "-q", "q", metavar="TEXT", help="Part of the prompt, label or job's name."
+    "--search", "-q", "q", metavar="TEXT", help="Part of the prompt or label, or your job's name."
 )
 @cli_options.limit
 def find_artifacts(

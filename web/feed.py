@@ -32,6 +32,7 @@ class Feed:
         self._db = db
         self._look_seconds = look_seconds
         self._slots = threading.BoundedSemaphore(most_waiters) if most_waiters else None
+        self._notice_slots = threading.BoundedSemaphore(max(1, most_waiters // 4))
         self.open_slots = 0
         self._changed = threading.Condition()
         self._watched: Counter[str] = Counter()
@@ -52,6 +53,21 @@ class Feed:
             self._slots.release()
             with self._changed:
                 self.open_slots -= 1
+
+    def take_notice_slot(self) -> bool:
+        """For who waits for any of his jobs to end, as every open browser does: of all slots no more than a quarter,
+        so that some are left for who follows a job. give_notice_slot() ends it.
+        """
+        if not self._notice_slots.acquire(blocking=False):
+            return False
+        if self.take_slot():
+            return True
+        self._notice_slots.release()
+        return False
+
+    def give_notice_slot(self) -> None:
+        self.give_slot()
+        self._notice_slots.release()
 
     def wait(self, job_id: str, seen: int, seconds: float) -> bool:
         """True as soon as the job's version is beyond `seen`; False when the time is over."""

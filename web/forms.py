@@ -23,7 +23,7 @@ PREFIX = "params."
 SHOWN = ".shown"
 # Beside the cards of a reference: an id typed or pasted by hand.
 TYPED_ID = ".id"
-LONG_TEXT = 400
+LONG_TEXT, MOST_MESSAGES = 400, 8  # characters; messages about one input
 WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 DECIMAL = re.compile(r"[+-]?([0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
 ESCAPES = {"\\n": "\n", "\\t": "\t", "\\\\": "\\"}
@@ -92,18 +92,21 @@ def fields_of(
 
 def field_errors(errors: Iterable[Problem]) -> dict[str, str]:
     """JSON pointers to input names: `/params/stop/2` is said at `params.stop`."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, dict[str, None]] = {}
     for problem in errors:
         parts = [_unescape(part) for part in problem.get("pointer", "").split("/")[1:]]
-        name = (
-            PREFIX + parts[1] if parts[:1] == ["params"] and len(parts) > 1 else "".join(parts[:1])
-        )
+        name = "".join(parts[:1])
+        if name == "params" and len(parts) > 1:
+            name = PREFIX + parts[1]
         entry = parts[2] if name.startswith(PREFIX) and len(parts) > 2 else ""
         prefix = f"entry {int(entry) + 1} " if entry.isdecimal() else ""
-        message = prefix + problem.get("message", "is not valid")
-        if message not in said.setdefault(name, []):
-            said[name].append(message)
-    return {name: sentence("; ".join(texts)) for name, texts in said.items()}
+        said.setdefault(name, {})[prefix + problem.get("message", "is not valid")] = None
+    return {name: sentence("; ".join(_some(list(texts)))) for name, texts in said.items()}
+
+
+def _some(texts: list[str]) -> list[str]:
+    more = len(texts) - MOST_MESSAGES
+    return [*texts[:MOST_MESSAGES], f"and {more} more"] if more > 0 else texts
 
 
 def sentence(text: str) -> str:
@@ -289,9 +292,6 @@ def _shown(value: Any) -> str:
 
 def _escaped_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
-
-
-# Reading.
 
 
 class NotTyped(Exception):

@@ -9,12 +9,12 @@ import io
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
-from flask import Flask, redirect, request, url_for
+from flask import Flask, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import Babel, Domain, get_locale
 
@@ -90,11 +90,21 @@ def chosen_theme() -> str:
 
 
 def here_with(**chosen: str) -> str:
-    """This page with another language or theme; what answered a form has no address of its own."""
-    if request.method not in ("GET", "HEAD"):
+    """This page with another language or theme; of what answered a form the page at its address, if there is one."""
+    if request.method not in ("GET", "HEAD") and not _has_page():
         return f"{url_for('pages.home.index')}?{urlencode(chosen)}"
     kept = [pair for pair in request.args.items(multi=True) if pair[0] not in chosen]
-    return f"{request.path}?{urlencode([*kept, *chosen.items()])}"
+    return f"{here()}?{urlencode([*kept, *chosen.items()])}"
+
+
+def _has_page() -> bool:
+    adapter = current_app.create_url_adapter(request)
+    return adapter is not None and adapter.test(method="GET")
+
+
+def here() -> str:
+    """The path of this page as an address holds it: a dataset's id may be asked for with a line break in it."""
+    return quote(request.path, safe="/:@")
 
 
 def _appearance() -> dict[str, Any]:
@@ -111,7 +121,7 @@ def _choose() -> ResponseReturnValue | None:
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         return None
     kept = [pair for pair in request.args.items(multi=True) if pair[0] not in ("language", "theme")]
-    answer = redirect(request.path + (f"?{urlencode(kept, safe='/')}" if kept else ""), 303)
+    answer = redirect(here() + (f"?{urlencode(kept, safe='/')}" if kept else ""), 303)
     secure = studio().settings.public_url.startswith("https://")
     for name, value, known in (
         (LANGUAGE_COOKIE, language, LANGUAGES),

@@ -104,5 +104,13 @@ class ThumbnailSize(Strict):
     ] = Field(128, description="Pixels of the longer side.")
 
 
+class ResultThumbnailSize(ThumbnailSize):
+    size: Annotated[
+        Whole, AfterValidator(_thumbnail_size), Field(json_schema_extra={"enum": list(SIZES)})
+    ] = Field(
+        128, description="Of no effect: of a result there is one small picture, for every size."
+    )
+
+
 class TokenId(Strict):
     id: Word = Field(description="The token to revoke.")

@@ -42,6 +42,7 @@ CHECKS = (
     _l("at most %(a)s"),
     _l("less than %(a)s"),
     _l("entry %(a)s"),
+    _l("and %(a)s more"),
     _l("Input should be greater than or equal to %(a)s"),
     _l("Input should be less than or equal to %(a)s"),
     _l("asks for too much work"),
@@ -62,22 +63,28 @@ CHECKS = (
 )
 VALUE = re.compile(r'\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?|\'[^\']*\'|"[^"]*"|“[^”]*”')
 NAMES = "abcdefgh"
+MOST_PARTS = 50  # the rest of a longer text stays as it is
 # What stands in front of a list of values, or of what is said about one entry.
 HEADS = re.compile(r"(must be one of|entry \d+) (.+)", re.IGNORECASE | re.DOTALL)
 
 
 def said(text: str) -> str:
     """The text in the reader's language as far as it is known: whole, as a pattern, or part by part."""
-    text = str(text or "")
-    if found := _found(text):
-        return found
-    if (listed := HEADS.fullmatch(text)) and (known := _found(listed[1])):
-        return f"{known.rstrip('。')} {said(listed[2])}"
-    for mark in ("; ", ". "):
-        if mark in text:
-            head, tail = text.split(mark, 1)
-            return said(head + mark.strip()) + " " + said(tail)
-    return text
+    rest = [str(text or "")]
+    parts: list[str] = []
+    while rest and len(parts) < MOST_PARTS:
+        part = rest.pop()
+        if found := _found(part):
+            parts.append(found)
+        elif (listed := HEADS.fullmatch(part)) and (known := _found(listed[1])):
+            parts.append(known.rstrip("。"))
+            rest.append(listed[2])
+        elif mark := next((mark for mark in ("; ", ". ") if mark in part), ""):
+            head, tail = part.split(mark, 1)
+            rest += [tail, head + mark.strip()]
+        else:
+            parts.append(part)
+    return " ".join([*parts, *reversed(rest)])
 
 
 def _found(text: str) -> str:

@@ -173,6 +173,16 @@ def takes_upload(view: View) -> View:
     return view
 
 
+def takes_file(most_bytes: int) -> Callable[[View], View]:
+    """Marks a view whose body may hold a file that is only looked at: larger than other bodies, and never kept."""
+
+    def mark(view: View) -> View:
+        view.takes_file = most_bytes  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def find_principal() -> Principal | None:
     """By a token or a session. Raises NotSignedIn for one that is not good."""
     header = request.headers.get("Authorization")
@@ -217,6 +227,9 @@ def _guard() -> None:
             _check_storage(current_user())
         request.max_content_length = studio().settings.max_upload_bytes
         request.max_form_parts = 100_000
+    if most_bytes := getattr(view, "takes_file", 0):
+        current_user()
+        request.max_content_length = most_bytes
     if request.method not in SAFE_METHODS:
         _check_not_forged()
 

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from shared.config import read_settings
@@ -17,6 +18,8 @@ from shared.parent import die_with
 
 # An open event stream would hold a stop for ever; browsers reconnect and resume by Last-Event-ID.
 SECONDS_FOR_OPEN_REQUESTS = 8
+# A head that comes slower is cut off. There is no such limit for bodies (SECURITY.md).
+SECONDS_FOR_HEADERS = 30
 
 
 def main() -> None:
@@ -41,6 +44,9 @@ def main() -> None:
         workers=1,
         blocking_threads=settings.web_threads,
         websockets=False,
+        # HTTP/2 is for whatever ends TLS; here it would only be more that a stranger can hold open
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=SECONDS_FOR_HEADERS * 1000),
         workers_kill_timeout=SECONDS_FOR_OPEN_REQUESTS,
         log_level=LogLevels.error,
         log_dictconfig=_json_lines(),

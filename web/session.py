@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from werkzeug.datastructures import CallbackDict
 from shared.config import Settings
 from shared.db import Database, clock
 from shared.models import BrowserSession, User
+from web.hashing import hash_of
 
 # A visitor who has not signed in has a session for the CSRF token of the sign-in form only.
 ANONYMOUS_SECONDS = 3600.0
@@ -58,10 +58,6 @@ class SqlSession(CallbackDict[str, Any], SessionMixin):
 
 def cookie_name(settings: Settings) -> str:
     return "__Host-atelier" if settings.public_url.startswith("https://") else "atelier"
-
-
-def hash_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class SqlSessions(SessionInterface):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import logging
 import os
 import signal
@@ -156,15 +155,6 @@ def _share_of(settings: Settings, gpus: list[str], index: int, count: int) -> di
         cores = len(os.sched_getaffinity(0))
         return {"ATELIER_THREADS": str(max(1, cores // count))}
     return {}
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def address(settings: Settings) -> str:

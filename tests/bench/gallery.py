@@ -17,7 +17,7 @@ from tests.bench.submits import p95
 from tests.conftest import make_tables
 from tests.servers import PostgresServer
 from web import create_app
-from web.session import hash_of
+from web.hashing import hash_of
 
 JOBS, EACH, ROUNDS = 1250, 4, 60
 SECRET = secrets.token_urlsafe(32)

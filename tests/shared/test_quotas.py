@@ -282,3 +282,26 @@ def test_a_deactivated_owner_s_running_job_is_asked_to_stop_by_the_reaper(people
         assert jobs.reap(session) == 0
     with people.reading() as session:
         assert session.get_one(Job, job_id).cancel_requested_at
+
+
+def test_counting_active_jobs_reads_nobodys_history(people):
+    for user in ("ann", "ann", "bob"):
+        submit(people, user)
+    (first, *_) = claim(people, limit=1)
+    submit(people, first[0])
+    with people.reading() as session:
+        assert quotas.active_jobs(session, "ann") + quotas.active_jobs(session, "bob") == 4
+        assert quotas.running_jobs(session, first[0]) == 1
+        if not people.is_sqlite:
+            return
+        asked = []
+        event.listen(
+            session.connection(), "before_cursor_execute", lambda *args: asked.append(args[2:4])
+        )
+        quotas.active_jobs(session, "ann")
+        plans = [
+            session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
+            for sql, values in list(asked)
+        ]
+    assert "ix_job_claim" in str(plans[0])
+    assert "ix_job_user" not in str(plans[1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.db import clock
 from shared.models import BrowserSession
-from web.session import hash_of
+from web.hashing import hash_of
 
 COOKIE = "atelier"
 PLAIN_PAGES = [

@@ -18,7 +18,7 @@ from tests.servers import free_port, wait_until
 from tests.web.live import LiveServer
 from web import cli
 from web.services.studio import open_studio
-from web.services.tokens import user_of_token
+from web.services.tokens import find_token
 
 TOKEN = re.compile(r"atelier_[0-9a-f]{12}_[A-Za-z0-9_-]{43}\n")
 
@@ -61,7 +61,7 @@ def test_user_create_prints_one_line_that_is_a_working_token(local, tmp_path):
     assert result.exit_code == 0, result.output
     assert TOKEN.fullmatch(result.stdout)
     studio = open_studio(Settings(data=tmp_path / "data"))
-    user = user_of_token(studio, result.stdout.strip())
+    _, user = find_token(studio, result.stdout.strip())
     studio.close()
     assert (user.name, user.role) == ("ann", "admin")
 

@@ -6,12 +6,18 @@ import json
 
 import pytest
 
+from shared.db import clock
+from shared.models import Job
 from web.api import ended
+from web.services import events
+
+STREAM = {"Accept": "text/event-stream"}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(ended, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(events, "SETTLE_SECONDS", -0.001)  # what has just ended, too
 
 
 def test_what_has_ended_is_told_once_and_only_to_its_owner(alice, bob, work):
@@ -48,6 +54,54 @@ def test_the_stream_tells_and_ends_when_nothing_is_left(alice, work):
     last = [line for line in text.splitlines() if line.startswith("id: ")][-1]
     headers["Last-Event-ID"] = last.removeprefix("id: ")
     assert "event: ended" not in alice.get(f"/events?after={start}", headers=headers).text
+
+
+def test_an_end_that_is_seen_late_is_told_all_the_same(alice, work, studio, monkeypatch):
+    monkeypatch.setattr(events, "SETTLE_SECONDS", 2.0)
+    start = alice.get("/events").json["next"]
+    early, late = (work.training(alice)["id"] for _ in range(2))
+    rows = {row.id: row for row in work.claim()}
+    work.succeed(rows[late])
+    found = alice.get(f"/events?after={start}").json
+    # not yet, but the stream stays open for it
+    assert (found["items"], found["active"]) == ([], 2)
+    # its transaction took its time first and is seen last
+    work.succeed(rows[early])
+    with studio.db.writing() as session:
+        at = clock(session)
+        session.get_one(Job, early).finished_at = at - 1.0
+    told = [found["next"]]
+    monkeypatch.setattr(events, "SETTLE_SECONDS", -0.001)
+    seen = []
+    while (found := alice.get(f"/events?after={told[-1]}").json)["items"]:
+        seen += [one["job_id"] for one in found["items"]]
+        told.append(found["next"])
+    assert seen == [early, late]
+
+
+def test_listeners_of_notices_leave_streams_to_those_who_follow_a_job(alice, work, studio):
+    work.training(alice)
+    taken = 0
+    while studio.feed.take_notice_slot():
+        taken += 1
+    assert taken == studio.settings.event_streams // 4
+    assert alice.get("/events", headers=STREAM).status_code == 503
+    assert studio.feed.take_slot()
+    studio.feed.give_slot()
+    studio.feed.give_notice_slot()
+    answer = alice.get("/events", headers=STREAM, buffered=False)
+    assert answer.status_code == 200
+    answer.close()
+    assert studio.feed.take_notice_slot()
+
+
+def test_a_silent_stream_says_where_to_go_on(alice, work, monkeypatch):
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(events, "STREAM_SECONDS", 0.4)
+    work.training(alice)
+    text = alice.get("/events", headers=STREAM).text
+    (first, *_) = [block for block in text.split("\n\n") if block.startswith(": still here")]
+    assert first.splitlines()[1].startswith("id: ")
 
 
 def test_nonsense_is_refused(alice):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.db import clock
-from shared.models import Worker
+from shared.models import Job, Worker
 
 FACTS = {"device_name": "A100", "memory_bytes": 40 << 30, "threads": 8, "flops_per_second": 1e12}
 
@@ -58,3 +58,19 @@ def test_the_page_shows_the_device_and_what_it_runs(mine, alice, work, studio):
     work.claim("w")
     text = mine.get("/queue").text
     assert "A100" in text and "cpu.h" in text
+
+
+def test_the_page_shows_what_runs_and_what_is_next_however_many_wait(
+    mine, alice, work, studio, monkeypatch
+):
+    monkeypatch.setattr("web.services.queue.MOST_JOBS", 3)
+    ids = [work.training(alice, name=f"job number {n}")["id"] for n in range(6)]
+    with studio.db.writing() as session:
+        session.get_one(Job, ids[0]).state = "running"
+    page = mine.page("/queue")
+    shown = [n for n in range(6) if f"job number {n}" in page.text]
+    assert shown == [0, 1, 2]
+    assert "first 3 of 6" in page.words
+    answer = alice.get("/queue").json["jobs"]
+    assert [job["id"] for job in answer] == ids[:3]
+    assert answer[1]["position"] == 1 and answer[0]["position"] is None

@@ -133,6 +133,26 @@ def test_a_shared_result_is_seen_noted_and_used_by_others_until_it_is_private_ag
         assert actions == ["shared", "unshared"]
 
 
+def test_filters_do_not_tell_whose_job_or_private_model_a_shared_result_is_of(
+    alice, bob, poems, studio
+):
+    shown = poems[0][0]
+    alice.patch(f"/artifacts/{shown}", json={"visibility": "shared"})
+    with studio.db.writing() as session:
+        job = session.get_one(Job, session.get_one(Artifact, shown).job_id)
+        job.name = "secret plan"
+        job_id, model_id = job.id, job.model_id
+    for query in ("q=secret", f"job_id={job_id}", f"model_id={model_id}"):
+        assert ids(bob, f"?whose=shared&{query}") == [], query
+    assert ids(alice, "?q=secret") == sorted(poems[0], reverse=True)
+    assert ids(alice, "?whose=shared&q=secret") == []
+    assert ids(bob, "?whose=shared&q=rose") == [shown]
+    for query in (f"job_id={job_id}", f"model_id={model_id}"):
+        assert ids(alice, f"?whose=shared&{query}") == [shown]
+    alice.patch(f"/models/{model_id}", json={"visibility": "shared"})
+    assert ids(bob, f"?whose=shared&model_id={model_id}") == [shown]
+
+
 def audit_of(studio, artifact_id):
     from sqlalchemy import select
 

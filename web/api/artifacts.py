@@ -13,7 +13,7 @@ from shared.errors import InUse
 from web.api import shapes_schema as shapes
 from web.api.answers import answer, body, nothing, query
 from web.api.describe import BYTES, NOTHING, RANGE, file_answers, told
-from web.queries import Forced, InPlace, ThumbnailSize
+from web.queries import Forced, InPlace, ResultThumbnailSize
 from web.requests import ArtifactChange
 from web.security import current_user, studio
 from web.services import artifacts, results
@@ -63,10 +63,12 @@ def content(artifact_id: str) -> Response:
 
 
 @bp.get("/<artifact_id>/thumbnail")
-@told("A small picture of a result", file_answers(BYTES), query=ThumbnailSize, headers=RANGE)
+@told("A small picture of a result", file_answers(BYTES), query=ResultThumbnailSize, headers=RANGE)
 def thumbnail(artifact_id: str) -> Response:
     """A result never changes: its owner's browser keeps the small picture and does not ask again."""
-    query(ThumbnailSize)  # there is one so far, for the largest of these sizes on a dense screen
+    query(
+        ResultThumbnailSize
+    )  # there is one so far, for the largest of these sizes on a dense screen
     found, file, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
     response = file_answer(found, file, name=found["name"], in_place=True)
     if mine:

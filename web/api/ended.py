@@ -20,7 +20,7 @@ from web.security import current_user, still_signed_in, studio
 from web.services import events
 from web.services.studio import Studio
 
-# An end is no news that a tenth of a second matters for; each look is one query on an index.
+# An end is no news that a tenth of a second matters for; each look is a few queries on indexes.
 LOOK_SECONDS = 1.0
 
 LAST_SEEN: dict[str, Schema] = {
@@ -56,10 +56,10 @@ def index() -> Response:
     seen = request.headers.get("Last-Event-ID")
     after = check(EndedAfter, {"after": seen}).after if seen else asked.after
     here = studio()
-    if not here.feed.take_slot():
+    if not here.feed.take_notice_slot():
         raise TooManyStreams()
     response = Response(_lines(here, user, after, still_signed_in()), mimetype=EVENT_STREAM)
-    response.call_on_close(here.feed.give_slot)
+    response.call_on_close(here.feed.give_notice_slot)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -76,7 +76,9 @@ def _lines(
             if not may_listen():
                 return
             asked = at
-            yield ": still here\n\n"
+            # with the place: who is cut off later goes on from here
+            place = f"id: {after}\n" if after else ""
+            yield f": still here\n{place}\n"
         found = events.ended(here, user, after)
         after = found["next"]
         yield from (_frame(one, found) for one in found["items"])

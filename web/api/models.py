@@ -12,15 +12,14 @@ from web.queries import Forced
 from web.requests import ModelChange
 from web.security import current_user, studio
 from web.services import models
-from web.services.job_lists import Page
 
 bp = Blueprint("models", __name__, url_prefix="/models")
 
 
 @bp.get("")
-@told("Your models, and those that are shared", shapes.ModelList, query=Page)
+@told("Your models, and those that are shared", shapes.ModelList, query=models.Filters)
 def index() -> Response:
-    return answer(models.list_models(studio(), current_user(), query(Page)))
+    return answer(models.list_models(studio(), current_user(), query(models.Filters)))
 
 
 @bp.get("/<model_id>")

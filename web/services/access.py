@@ -62,6 +62,20 @@ def readable(session: Session, table: type[Shareable], row_id: str, user: User) 
     return row
 
 
+def all_readable(
+    session: Session, table: type[Shareable], ids: Iterable[str], user: User
+) -> list[Shareable]:
+    """The same of many, each once, in this order. Raises NotFound when one of them is not there."""
+    wanted = list(dict.fromkeys(ids))
+    for row_id in wanted:
+        _check_id(row_id)
+    rows = session.scalars(select(table).where(table.id.in_(wanted), may_read(table, user)))
+    found = {row.id: row for row in rows}
+    if len(found) < len(wanted):
+        raise NotFound()
+    return [found[row_id] for row_id in wanted]
+
+
 def own_shareable(session: Session, table: type[Shareable], row_id: str, user: User) -> Shareable:
     """A row that the user may change. Raises NotFound."""
     row = readable(session, table, row_id, user)

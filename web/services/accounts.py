@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import threading
@@ -21,6 +20,7 @@ from shared.errors import Conflict, InvalidInput, NotFound, WrongPassword
 from shared.ids import new_id
 from shared.models import ApiToken, BrowserSession, Quota, User, UserShare
 from shared.params import text_problems
+from web.hashing import hash_of
 from web.services import audit
 from web.services.studio import Studio
 from web.services.tokens import issue_token, list_tokens, revoke_token
@@ -142,7 +142,7 @@ def password_link(studio: Studio, name: str) -> str:
 
 def new_link(session: Session, user: User) -> str:
     token = secrets.token_urlsafe(32)
-    user.link_hash = _hash_of(token)
+    user.link_hash = hash_of(token)
     user.link_until = clock(session) + LINK_SECONDS
     return f"/welcome/{token}"
 
@@ -164,7 +164,7 @@ def set_password_by_link(studio: Studio, token: str, password: str) -> User:
         user: User | None = session.scalar(
             update(User)
             .where(
-                User.link_hash == _hash_of(token),
+                User.link_hash == hash_of(token),
                 User.link_until >= clock(session),
                 User.active,
             )
@@ -179,7 +179,7 @@ def set_password_by_link(studio: Studio, token: str, password: str) -> User:
 
 
 def _user_of_link(session: Session, token: str) -> User:
-    user = session.scalar(select(User).where(User.link_hash == _hash_of(token), User.active))
+    user = session.scalar(select(User).where(User.link_hash == hash_of(token), User.active))
     if user is None or (user.link_until or 0) < clock(session):
         raise NotFound(LINK_IS_GONE)
     return user
@@ -292,7 +292,3 @@ def _fits(stored: str, password: str) -> bool:
 def _hash_of_nothing() -> str:
     """Stands in for the hash of an unknown user, so that an answer takes as long."""
     return _hash_password(secrets.token_urlsafe(32))
-
-
-def _hash_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()

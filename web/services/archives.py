@@ -17,14 +17,13 @@ from shared import datasets, packs
 from shared.errors import Conflict, NotFound
 from shared.models import Artifact, Dataset, DatasetItem, Job, Model, User
 from web.services import access, artifacts, cards, models, shown
-from web.services.datasets import item_shape
+from web.services.datasets import item_shape, section
 from web.services.shapes import artifact_shape, rfc3339
 from web.services.studio import Studio
 from web.services.zips import Member, Names, safe, size_of, zipped
 
 FORMAT = 1  # raised when the same things would give other bytes
 MANIFEST = "manifest.json"
-MOST_ARTIFACTS = 1000
 ITEMS_AT_ONCE = 500
 
 
@@ -56,9 +55,12 @@ def job_archive(studio: Studio, user: User, job_id: str) -> Archive:
 def artifacts_archive(studio: Studio, user: User, ids: Sequence[str]) -> Archive:
     """Chosen results of any jobs, a folder for each job. Raises NotFound if the user may not see one of them."""
     with studio.db.reading() as session:
-        rows = [access.readable(session, Artifact, one, user) for one in dict.fromkeys(ids)]
+        rows = access.all_readable(session, Artifact, ids, user)
         job_ids = list(dict.fromkeys(row.job_id for row in rows))
-        jobs = [_about_job(session, session.get_one(Job, one), user) for one in job_ids]
+        made = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+        held = artifacts.read_lineage(session, made.values())
+        jobs = [_about_job(session, made[one], user) for one in job_ids]
+        del held
     names = Names(MANIFEST)
     # whose job it was is nobody's business when only its result is shared
     folders = {row.id: row.job_id if row.user_id == user.id else "shared" for row in rows}
@@ -197,12 +199,8 @@ def _dataset_members(
     lines = sum(map(len, _manifest_lines(studio, dataset_id)))
     yield Member(packs.MANIFEST, lines, lambda: _as_file(_manifest_lines(studio, dataset_id)))
     for item in _items(studio, dataset_id):
-        opened = partial(_section, pack, item.offset, item.bytes)
+        opened = partial(section, pack, item.offset, item.bytes)
         yield Member(_file_of(item), item.bytes, opened)
-
-
-def _section(pack: Callable[[], BinaryIO], offset: int, size: int) -> BinaryIO:
-    return io.BufferedReader(packs.Section(pack(), offset, size))
 
 
 def _manifest_lines(studio: Studio, dataset_id: str) -> Iterator[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Collection, Iterable
+from functools import partial
 from typing import Any, BinaryIO
 
 from sqlalchemy import Select, select, update
@@ -16,6 +18,7 @@ from shared.models import Artifact, Dataset, Job, Model, User
 from web.services import access, references
 from web.services.shapes import artifact_shape
 from web.services.studio import Studio
+from web.services.texts import beginnings
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,24 @@ def open_artifact(studio: Studio, user: User, artifact_id: str) -> tuple[dict[st
     except NotFound:
         log.error("the file of artifact %s is missing", row.id)
         raise NotFound("The file of this artifact is gone.") from None
+
+
+def texts(studio: Studio, rows: Iterable[Artifact], characters: int) -> dict[str, str | None]:
+    """By id, how those of them that are texts begin; None where that cannot be read."""
+    chosen = [row for row in rows if row.media_type.startswith("text/")]
+    opened = [partial(studio.storage.open, row.location) for row in chosen]
+    read = beginnings(opened, characters)
+    return {row.id: text for row, text in zip(chosen, read, strict=True)}
+
+
+def texts_of(
+    studio: Studio, user: User, ids: Collection[str], characters: int
+) -> dict[str, str | None]:
+    """The same of what the user may read."""
+    with studio.db.reading() as session:
+        mine = access.may_read(Artifact, user)
+        rows = session.scalars(select(Artifact).where(Artifact.id.in_(ids), mine)).all()
+    return texts(studio, rows, characters)
 
 
 def open_thumbnail(
@@ -77,6 +98,17 @@ def lineage_of_job(session: Session, job: Job, user: User) -> dict[str, Any]:
         "training_job": _job(training, user),
         "dataset": _thing(dataset, user),
     }
+
+
+def read_lineage(session: Session, jobs: Collection[Job]) -> list[Any]:
+    """What lineage_of_job() asks the session for, of many jobs at once; known to it as long as the rows are held."""
+
+    def rows(table: Any, ids: Iterable[str | None]) -> list[Any]:
+        return list(session.scalars(select(table).where(table.id.in_(set(ids) - {None}))))
+
+    models = rows(Model, (job.model_id for job in jobs))
+    trainings = rows(Job, (model.job_id for model in models))
+    return [*models, *trainings, *rows(Dataset, (job.dataset_id for job in [*jobs, *trainings]))]
 
 
 def _job(job: Job | None, user: User) -> dict[str, Any] | None:

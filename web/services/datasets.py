@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared import datasets, packs, short_tasks, uploads
 from shared.db import clock
@@ -34,6 +36,7 @@ from web.services.job_lists import Page
 from web.services.room import check_disk, check_quota
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
+from web.services.texts import beginnings
 
 log = logging.getLogger(__name__)
 
@@ -250,6 +253,12 @@ def list_datasets(studio: Studio, user: User, page: Page | None = None) -> Shape
     return {"items": items, "next": items[-1]["id"] if len(rows) > page.size else None}
 
 
+def count_datasets(studio: Studio, user: User) -> int:
+    with studio.db.reading() as session:
+        query = select(func.count()).select_from(Dataset).where(access.may_read(Dataset, user))
+        return session.scalar(query) or 0
+
+
 def get_dataset(studio: Studio, user: User, dataset_id: str) -> Shape:
     """Raises NotFound."""
     with studio.db.reading() as session:
@@ -282,6 +291,25 @@ def open_item(studio: Studio, user: User, dataset_id: str, n: int) -> tuple[Shap
         raise NotFound()
     data = studio.storage.open(datasets.key_of(dataset.id, packs.DATA))
     return item_shape(row), packs.Section(data, row.offset, row.bytes)
+
+
+def item_texts(
+    studio: Studio, user: User, dataset_id: str, numbers: Collection[int], characters: int
+) -> dict[int, str | None]:
+    """By number, how these items begin; None where that cannot be read. Raises NotFound for the dataset."""
+    with studio.db.reading() as session:
+        dataset = access.readable(session, Dataset, dataset_id, user)
+        query = select(DatasetItem).where(DatasetItem.dataset_id == dataset.id)
+        rows = session.scalars(query.where(DatasetItem.n.in_(numbers))).all()
+    pack = partial(studio.storage.open, datasets.key_of(dataset.id, packs.DATA))
+    opened = [partial(section, pack, row.offset, row.bytes) for row in rows]
+    read = beginnings(opened, characters)
+    return {row.n: text for row, text in zip(rows, read, strict=True)}
+
+
+def section(pack: Callable[[], BinaryIO], offset: int, size: int) -> BinaryIO:
+    """An item as a file; it is opened when it is read."""
+    return io.BufferedReader(packs.Section(pack(), offset, size))
 
 
 def dataset_shape(row: Dataset, mine: bool) -> Shape:

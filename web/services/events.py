@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from shared import previews
+from shared import previews, quotas
 from shared.db import clock
 from shared.jobs import FINAL
 from shared.models import Job, JobEvent, JobLog, User
@@ -61,32 +61,34 @@ def latest_events(
 
 
 MOST_ENDED = 50
+# An end bears the time that its transaction asked for, and transactions may be seen in another order: by then all are.
+SETTLE_SECONDS = 2.0
 
 
 def ended(studio: Studio, user: User, after: str | None) -> dict[str, Any]:
     """{"items": [{job_id, kind, family, name, state, at}], "next", "active"}: which of one's jobs have ended since.
 
-    `next` is where to go on; without `after` nothing has been missed yet. `active` is how many still wait or run.
+    `next` is where to go on; without `after` nothing has been missed yet. `active` is how many still wait or run, or
+    have ended so recently that the next look tells of them.
     """
     own = (Job.user_id == user.id, Job.deleted_at.is_(None))
     rows: Sequence[Job] = []
     with studio.db.reading() as session:
-        active = session.scalar(
-            select(func.count()).where(*own, Job.state.in_(("queued", "running")))
-        )
-        if after is None:
-            at, job_id = clock(session), ""
-        else:
-            at, job_id = _place(after)
-            later = or_(Job.finished_at > at, and_(Job.finished_at == at, Job.id > job_id))
-            rows = session.scalars(
-                select(Job)
-                .where(*own, Job.finished_at >= at, later)
-                .order_by(Job.finished_at, Job.id)
-                .limit(MOST_ENDED)
-            ).all()
-    if rows:
+        active = quotas.active_jobs(session, user.id)
+        settled = clock(session) - SETTLE_SECONDS
+        at, job_id = _place(after) if after else (settled, "")
+        later = or_(Job.finished_at > at, and_(Job.finished_at == at, Job.id > job_id))
+        since = (*own, Job.finished_at >= at, later)
+        if after:
+            query = select(Job).where(*since, Job.finished_at < settled)
+            query = query.order_by(Job.finished_at, Job.id).limit(MOST_ENDED)
+            rows = session.scalars(query).all()
+        recent = select(func.count()).where(*since, Job.finished_at >= settled)
+        active += session.scalar(recent) or 0
+    if len(rows) == MOST_ENDED:
         at, job_id = rows[-1].finished_at or at, rows[-1].id
+    elif settled > at:
+        at, job_id = settled, ""
     items = [
         {
             "job_id": row.id,
@@ -98,7 +100,7 @@ def ended(studio: Studio, user: User, after: str | None) -> dict[str, Any]:
         }
         for row in rows
     ]
-    return {"items": items, "next": f"{at!r}-{job_id}", "active": active or 0}
+    return {"items": items, "next": f"{at!r}-{job_id}", "active": active}
 
 
 def _place(after: str) -> tuple[float, str]:

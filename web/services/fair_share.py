@@ -15,12 +15,12 @@ DAY = quotas.DAY
 
 
 def get_share(studio: Studio, user: User) -> dict[str, Any]:
-    """Device-seconds of the jobs that ended within 24 hours or run; of other people only the sum."""
+    """Device-seconds of the last 24 hours, also of jobs that run; of other people only the sum."""
     mine = (Job.user_id == user.id).label("mine")
     with studio.db.reading() as session:
         at = clock(session)
         rows = session.execute(
-            select(mine, func.coalesce(func.sum(Job.device_seconds), 0.0))
+            select(mine, func.coalesce(func.sum(quotas.used_within_a_day(at)), 0.0))
             .where(or_(Job.finished_at > at - DAY, Job.state == "running"))
             .group_by(mine)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Any
 
@@ -11,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, select, update
 from shared.db import clock
 from shared.errors import Conflict, NotFound
 from shared.models import Invitation, User
+from web.hashing import hash_of
 from web.requests_people import InvitationRequest
 from web.services import accounts, audit
 from web.services.job_lists import Page
@@ -33,7 +33,7 @@ def invite(
     with studio.db.writing() as session:
         at = clock(session)
         row = Invitation(
-            sha256=_hash_of(token),
+            sha256=hash_of(token),
             note=asked.note,
             created_by=admin.id if admin else None,
             uses=asked.uses,
@@ -117,7 +117,7 @@ def join(studio: Studio, token: str | None, name: str, password: str, address: s
 
 def _usable(token: str, at: float) -> ColumnElement[bool]:
     return and_(
-        Invitation.sha256 == _hash_of(token),
+        Invitation.sha256 == hash_of(token),
         Invitation.used < Invitation.uses,
         Invitation.revoked_at.is_(None),
         Invitation.expires_at > at,
@@ -134,7 +134,3 @@ def _shown(row: Invitation) -> dict[str, Any]:
         "created_at": rfc3339(row.created_at),
         "expires_at": rfc3339(row.expires_at),
     }
-
-
-def _hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
-from shared.errors import NotFound
 from shared.models import Model, User
 from web.services import access
 from web.services.studio import Studio
+from web.services.texts import beginning
 
 CARDS = ("README.md", "CARD.md")
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FOLDER = "folder with this file"
-MOST = 1 << 16
+MOST = 1 << 14  # characters
 CAUSAL = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,7 +24,7 @@ tokenizer = AutoTokenizer.from_pretrained({folder})
 ids = tokenizer("Once", return_tensors="pt").input_ids
 print(tokenizer.decode(model.generate(ids, max_new_tokens=100, do_sample=True)[0]))"""
 OWN = """\
-# in a checkout of Atelier, or where it is installed
+# in a checkout of Atelier, or where it is installed; a family of your own has its load() in its own file instead
 from pathlib import Path
 from worker.families.{family} import load
 
@@ -39,7 +40,8 @@ def python_lines(studio: Studio, user: User, model_id: str, folder: str) -> str:
         if found := PYTHON.search(_text(studio, row, name)):
             return found[1].strip().replace(f'"{FOLDER}"', quoted)
     config = _config(studio, row)
-    if str(config.get("architectures", [""])[0]).endswith("ForCausalLM"):
+    named = config.get("architectures")
+    if isinstance(named, list) and named and str(named[0]).endswith("ForCausalLM"):
         return CAUSAL.format(folder=quoted)
     return OWN.format(family=row.family, folder=quoted)
 
@@ -47,11 +49,7 @@ def python_lines(studio: Studio, user: User, model_id: str, folder: str) -> str:
 def _text(studio: Studio, row: Model, name: str) -> str:
     if name not in row.files:
         return ""
-    try:
-        with studio.storage.open(f"{row.location}/{name}") as file:
-            return file.read(MOST).decode("utf-8", "replace")
-    except (NotFound, FileNotFoundError):
-        return ""
+    return beginning(partial(studio.storage.open, f"{row.location}/{name}"), MOST) or ""
 
 
 def _config(studio: Studio, row: Model) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
-from sqlalchemy import func, select
+from pydantic import Field
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from shared.db import clock
 from shared.errors import InUse, Unavailable
 from shared.models import Artifact, Dataset, Job, Model, User
-from web.requests import ModelChange
+from web.requests import NO_NUL, ModelChange
 from web.services import access
 from web.services.job_lists import Page
 from web.services.shapes import model_shape
@@ -20,10 +21,21 @@ from web.services.studio import Studio
 log = logging.getLogger(__name__)
 
 
+class Filters(Page):
+    """What GET /models may ask for."""
+
+    q: Annotated[str, Field(max_length=200, json_schema_extra={"pattern": NO_NUL})] | None = Field(
+        None, description="A part of the name or the family, or the whole id."
+    )
+
+
 def list_models(studio: Studio, user: User, page: Page | None = None) -> dict[str, Any]:
     """The user's own and the shared ones, newest first."""
     page = page or Page()
     query = select(Model).where(access.may_read(Model, user)).order_by(Model.id.desc())
+    if isinstance(page, Filters) and page.q:
+        named = [one.icontains(page.q, autoescape=True) for one in (Model.name, Model.family)]
+        query = query.where(or_(Model.id == page.q, *named))
     if page.after:
         query = query.where(Model.id < page.after)
     with studio.db.reading() as session:
@@ -114,15 +126,9 @@ def delete_model(studio: Studio, user: User, model_id: str, force: bool = False)
 
 
 def _needed_by(session: Session, row: Model) -> list[dict[str, Any]]:
-    """Own jobs by id; of other people's only how many."""
     active = Job.state.in_(("queued", "running"))
-    jobs = session.execute(select(Job.id, Job.user_id).where(Job.model_id == row.id, active)).all()
-    found: list[dict[str, Any]] = [
-        {"type": "job", "id": job_id} for job_id, user_id in jobs if user_id == row.user_id
-    ]
-    others = sum(user_id != row.user_id for _, user_id in jobs)
-    if others:
-        found.append({"type": "job", "count": others, "whose": "others"})
+    jobs = session.execute(select(Job.id, Job.user_id).where(Job.model_id == row.id, active))
+    found = access.told(row.user_id, "job", jobs)
     waiting = select(Job.id).where(
         Job.waits_for == row.job_id, Job.model_id.is_(None), Job.kind == "generate", active
     )

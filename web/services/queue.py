@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from shared import catalog, quotas, scheduling, waiting
+from shared import catalog, quotas, scheduling
 from shared.db import clock
 from shared.models import FamilyRow, Job, User, UserShare, Worker
-from web.services.shapes import queue_shape, rfc3339
+from web.services import shown
+from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 MOST_JOBS = 50
+# what the answer says of a job beside its place
+BRIEFLY = ("id", "name", "kind", "family", "lane", "state", "paused")
 
 
 def get_queue(studio: Studio, user: User) -> dict[str, Any]:
     """Lanes, the user's own jobs with their places, others as counts, devices and workers."""
+    found = whole_queue(studio, user)
+    return {**found, "jobs": [_briefly(job) for job in found["jobs"]]}
+
+
+def whole_queue(studio: Studio, user: User) -> dict[str, Any]:
+    """The same with all that is known of each job."""
     with studio.db.reading() as session:
         workers = catalog.live_workers(session)
         loads = _loads(session, user)
         return {
             "lanes": _lanes(session, user),
-            "jobs": _own_jobs(session, studio, user),
+            "jobs": shown.jobs(session, _own_jobs(session, user), studio.settings),
             "devices": [_device(one, loads[one.id]) for one in workers if one.kind == "device"],
             "workers": [_worker(one, loads[one.id]) for one in workers],
         }
@@ -68,8 +77,9 @@ def line_of(studio: Studio, lane: str) -> int:
         return session.scalar(select(func.count()).where(*waiting)) or 0
 
 
-def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, Any]]:
-    rows = session.scalars(
+def _own_jobs(session: Session, user: User) -> Sequence[Job]:
+    """What runs, then what is next."""
+    return session.scalars(
         select(Job)
         .where(
             Job.user_id == user.id,
@@ -79,23 +89,10 @@ def _own_jobs(session: Session, studio: Studio, user: User) -> list[dict[str, An
         .order_by(Job.state.desc(), Job.rank, Job.id)
         .limit(MOST_JOBS)
     ).all()
-    places = waiting.places(session, rows)
-    held = quotas.waiting_words(session, studio.settings, user.id)
-    return [
-        {
-            "id": row.id,
-            "name": row.name,
-            "kind": row.kind,
-            "family": row.family,
-            "lane": row.lane,
-            "state": row.state,
-            "paused": row.paused_at is not None,
-            **queue_shape(
-                places.get(row.id, waiting.Place()), held if row.state == "queued" else None
-            ),
-        }
-        for row in rows
-    ]
+
+
+def _briefly(job: dict[str, Any]) -> dict[str, Any]:
+    return {**{name: job[name] for name in BRIEFLY}, **job["queue"]}
 
 
 def _device(worker: Worker, running: dict[str, int]) -> dict[str, Any]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from shared.errors import InvalidInput
+from shared.errors import BadRequest, InvalidInput, NotFound
 from shared.models import Artifact, Job, Model, User
+from shared.params import text_problems
+from web.requests import LARGEST_SEED, parse_json
 from web.services import access
 from web.services.studio import Studio
 
@@ -65,6 +69,7 @@ def of_file(studio: Studio, user: User, file: Readable) -> Recalled:
             .limit(1)
         ).one_or_none()
         if job is not None:
+            _check_model(session, user, job)
             return _of(job)
         made_from = _made_from(file)
         if made_from is None:
@@ -84,6 +89,16 @@ def _of(job: Job) -> Recalled:
     # a generation that waited for its training has its model by now, or has none to fill a form for
     subject = job.family if job.kind == "train" else job.model_id or ""
     return Recalled(job.kind, subject, dict(job.params), job.seed, job.dataset_id, job.id)
+
+
+def _check_model(session: Session, user: User, job: Job) -> None:
+    """A generation whose model is gone leads to no form. Raises InvalidInput."""
+    if job.kind == "train":
+        return
+    try:
+        access.readable(session, Model, job.model_id or "", user)
+    except NotFound:
+        raise _refusal("was made with a model that is not here") from None
 
 
 def _refusal(message: str) -> InvalidInput:
@@ -112,14 +127,26 @@ def _made_from(file: Readable) -> dict[str, Any] | None:
 
 
 def _checked(text: bytes) -> dict[str, Any] | None:
+    """Anybody may have written it: as strict as with the body of a request."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except (BadRequest, InvalidInput):
         return None
     sound = (
         isinstance(found, dict)
         and isinstance(found.get("model"), str)
         and isinstance(found.get("params"), dict)
-        and isinstance(found.get("seed"), int)
+        and type(found.get("seed")) is int
+        and 0 <= found["seed"] <= LARGEST_SEED
+        and not any(text_problems(part, MOST_TEXT) for part in _texts(found))
     )
     return found if sound else None
+
+
+def _texts(found: Any) -> Iterator[str]:
+    """Every text in it, also the names."""
+    if isinstance(found, str):
+        yield found
+    parts = found.items() if isinstance(found, dict) else ()
+    for part in found if isinstance(found, list) else chain.from_iterable(parts):
+        yield from _texts(part)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, TextClause, and_, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from shared.errors import NotFound, Unavailable
-from shared.models import Artifact, Job, Mark, User
+from shared.errors import NotFound
+from shared.models import Artifact, Job, Mark, Model, User
 from shared.models.artifact import IN_GALLERY, SHARED
 from shared.models.mark import STAR
 from web.queries import Flag, Word
 from web.requests import NO_NUL, ArtifactChange, Tag
-from web.services import access, audit, marks
+from web.services import access, artifacts, audit, marks
 from web.services.job_lists import Page
 from web.services.shapes import Shape, card_shape
 from web.services.studio import Studio
 
 # the parameters that say in words what is wanted
 PROMPTS = ("prompt", "class_label")
-READ_AT_ONCE = 8
 MADE = text("role IN ('output', 'grid')")
 
 
@@ -40,7 +38,7 @@ class Filters(Page):
     tag: Tag | None = Field(None, description="One of your own tags.")
     starred: Flag | None = Field(None, description="1: only those that you starred.")
     q: Annotated[str, Field(max_length=200, json_schema_extra={"pattern": NO_NUL})] | None = Field(
-        None, description="A part of the prompt, the label or the job's name."
+        None, description="A part of the prompt or the label; of your own also of the job's name."
     )
 
 
@@ -56,26 +54,11 @@ def list_results(
         rows = session.scalars(query.limit(filters.size + 1)).all()
         items = cards(session, user, rows[: filters.size])
     if excerpt:
-        texts = [pair for pair in zip(rows, items, strict=False) if _is_text(pair[0])]
-        # side by side: where the storage is far, each of them is a way there and back
-        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-            read = pool.map(lambda pair: _beginning(studio, pair[0], excerpt), texts)
-            for (_row, item), text_of_it in zip(texts, read, strict=True):
-                item["text"] = text_of_it
+        read = artifacts.texts(studio, rows[: filters.size], excerpt)
+        for item in items:
+            if item["id"] in read:
+                item["text"] = read[item["id"]] or ""  # where it cannot be read, its page says why
     return {"items": items, "next": items[-1]["id"] if len(rows) > filters.size else None}
-
-
-def _is_text(row: Artifact) -> bool:
-    return row.media_type.startswith("text/")
-
-
-def _beginning(studio: Studio, row: Artifact, characters: int) -> str:
-    """Nothing where the file is gone or cannot be reached: its page says why."""
-    try:
-        with studio.storage.open(row.location) as file:
-            return file.read(4 * characters).decode("utf-8", "replace")[:characters]
-    except (NotFound, Unavailable):
-        return ""
 
 
 def neighbours(
@@ -111,7 +94,7 @@ def change_results(
 ) -> list[Shape]:
     """Star and tags are everybody's own; sharing is the owner's. All of them or none. Raises NotFound."""
     with studio.db.writing() as session:
-        rows = [access.readable(session, Artifact, one, user) for one in dict.fromkeys(ids)]
+        rows = access.all_readable(session, Artifact, ids, user)
         named = [row.id for row in rows]
         if change.starred is not None:
             (marks.add if change.starred else marks.remove)(session, user, named, [STAR])
@@ -126,8 +109,9 @@ def change_results(
 
 
 def _share(session: Session, user: User, rows: Sequence[Artifact], visibility: str) -> None:
+    if any(row.user_id != user.id for row in rows):
+        raise NotFound()
     for row in rows:
-        access.own(session, Artifact, row.id, user)
         if row.visibility != visibility:
             row.visibility = visibility
             session.flush()
@@ -144,7 +128,11 @@ def _conditions(user: User, filters: Filters) -> list[ColumnElement[bool] | Text
     if filters.media:
         found.append(Artifact.media_type.startswith(f"{filters.media}/"))
     if filters.job_id:
-        found.append(Artifact.job_id == filters.job_id)
+        # of what others share, neither its job nor that job's name is known to anybody else
+        found += [Artifact.job_id == filters.job_id, Artifact.user_id == user.id]
+    if filters.model_id and filters.whose == "shared":
+        model = exists().where(Model.id == filters.model_id, access.may_read(Model, user))
+        found.append(or_(Artifact.user_id == user.id, model))
     marked = [STAR] * bool(filters.starred) + [filters.tag] * bool(filters.tag)
     for name in marked:
         mine = and_(Mark.user_id == user.id, Mark.name == name, Mark.artifact_id == Artifact.id)
@@ -162,6 +150,8 @@ def _made(filters: Filters) -> list[ColumnElement[bool]]:
     if filters.model_id:
         found.append(Job.model_id == filters.model_id)
     if filters.q:
-        asked: list[Any] = [Job.name, *(Job.params[name].as_string() for name in PROMPTS)]
+        asked: list[Any] = [Job.params[name].as_string() for name in PROMPTS]
+        if filters.whose == "mine":
+            asked.append(Job.name)
         found.append(or_(*(one.icontains(filters.q, autoescape=True) for one in asked)))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import re
@@ -17,6 +16,7 @@ from shared.db import NOW, Database, clock
 from shared.errors import InvalidInput, NotFound, NotSignedIn
 from shared.ids import new_id
 from shared.models import ApiToken, User
+from web.hashing import hash_of
 from web.services import audit
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
@@ -58,7 +58,7 @@ def issue_token(
             user_id=user.id,
             name=name,
             prefix=prefix,
-            sha256=_hash_of(token),
+            sha256=hash_of(token),
             scopes=" ".join(sorted(set(scopes))),
             created_at=at,
             expires_at=at + expires_days * DAY if expires_days else None,
@@ -112,11 +112,6 @@ def is_valid(studio: Studio, token_id: str) -> bool:
     return found is not None
 
 
-def user_of_token(studio: Studio, token: str) -> User:
-    """Whose token this is. Raises NotSignedIn."""
-    return find_token(studio, token)[1]
-
-
 def find_token(studio: Studio, token: str) -> tuple[ApiToken, User]:
     """The token and whose it is. Raises NotSignedIn."""
     form = TOKEN.fullmatch(token)
@@ -124,7 +119,7 @@ def find_token(studio: Studio, token: str) -> tuple[ApiToken, User]:
         raise NotSignedIn("This is not a valid token.")
     with studio.db.glancing() as session:
         found = session.execute(BY_PREFIX, {"prefix": form[1]}).one_or_none()
-    if found is None or not hmac.compare_digest(found[0].sha256, _hash_of(token)):
+    if found is None or not hmac.compare_digest(found[0].sha256, hash_of(token)):
         raise NotSignedIn("This is not a valid token.")
     row, user, at = found
     if row.expires_at is not None and row.expires_at < at:
@@ -153,7 +148,3 @@ def _shown(row: ApiToken) -> dict[str, Any]:
         "expires_at": rfc3339(row.expires_at),
         "used_at": rfc3339(row.used_at),
     }
-
-
-def _hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -77,7 +77,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(said=said)
-    app.jinja_env.globals.update(next_page=next_page)
+    app.jinja_env.globals.update(next_page=next_page, newest_page=newest_page)
     app.context_processor(frame)
 
 
@@ -88,5 +88,13 @@ def frame() -> dict[str, Any]:
 
 def next_page(cursor: str) -> str:
     """The present page with its filters, further on."""
-    kept = {name: value for name, value in request.args.items() if name != "after"}
-    return f"{request.path}?{urlencode({**kept, 'after': cursor})}"
+    return f"{language.here()}?{urlencode({**_filters(), 'after': cursor})}"
+
+
+def newest_page() -> str:
+    """The present page with its filters, from its beginning."""
+    return f"{language.here()}?{urlencode(_filters())}".rstrip("?")
+
+
+def _filters() -> dict[str, str]:
+    return {name: value for name, value in request.args.items() if name != "after"}

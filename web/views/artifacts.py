@@ -12,11 +12,12 @@ from flask_babel import lazy_gettext as _l
 from shared.errors import InvalidInput, NotFound
 from shared.models import User
 from web.requests import ArtifactChange, check
+from web.said import said
 from web.security import current_user, studio
 from web.services import artifacts, models, results
 from web.views import media, words
 from web.views.deleting import delete_or_ask
-from web.views.results_shown import given, with_url
+from web.views.results_shown import gallery_url, given, with_url
 
 bp = Blueprint("artifacts", __name__)
 
@@ -78,7 +79,11 @@ def change(artifact_id: str) -> ResponseReturnValue:
     try:
         results.change_results(studio(), user, [artifact_id], check(ArtifactChange, asked))
     except InvalidInput as error:
-        flash(_("This is no tag: %(why)s", why=error.errors[0]["message"]), "error")
+        wrong = error.errors[0]
+        if wrong["pointer"].startswith("/tags"):
+            flash(_("This is no tag: %(why)s", why=said(wrong["message"])), "error")
+        else:
+            flash(f"{wrong['pointer'].strip('/')}: {said(wrong['message'])}", "error")
     return redirect(with_url(artifact_id, **given()), 303)
 
 
@@ -89,7 +94,7 @@ def delete(artifact_id: str) -> ResponseReturnValue:
     return delete_or_ask(
         lambda force: artifacts.delete_artifact(studio(), user, artifact_id, force),
         _("The file is deleted."),
-        url_for("pages.results.index"),
+        gallery_url(**given()),
     )
 
 
@@ -103,14 +108,14 @@ def _model(user: User, found: dict[str, Any]) -> dict[str, Any] | None:
 
 def _chain(lineage: dict[str, Any]) -> list[dict[str, Any]]:
     links = []
-    for name, said, page, argument in CHAIN:
+    for name, called, page, argument in CHAIN:
         thing = lineage.get(name)
         if not thing:
             continue
         known = thing.get("id")
         links.append(
             {
-                "words": said,
+                "words": called,
                 "title": thing.get("name") or (known[-6:] if known else _("of somebody else")),
                 "url": url_for(page, **{argument: known}) if known else "",
                 "sha256": thing.get("sha256", ""),

@@ -9,7 +9,7 @@ from flask import Blueprint, current_app, render_template
 from flask.typing import ResponseReturnValue
 
 from web.api.document import document
-from web.security import studio, user_or_none
+from web.security import absolute, studio, user_or_none
 from web.services import families
 
 Shape = dict[str, Any]
@@ -42,6 +42,7 @@ def index() -> ResponseReturnValue:
     found = document(current_app, known)
     return render_template(
         "docs.html",
+        url=absolute(""),
         about=found["info"]["description"],
         version=found["info"]["version"],
         nouns=_nouns(found),

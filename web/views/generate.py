@@ -13,9 +13,8 @@ from shared.models import User
 from web import forms
 from web.requests import check
 from web.said import said
-from web.security import current_user, studio, takes_upload
+from web.security import current_user, studio, takes_file
 from web.services import datasets, families, jobs, models, recall
-from web.services.job_lists import Page
 from web.services.recall import Recalled
 from web.views import job_forms, media
 
@@ -24,6 +23,7 @@ bp = Blueprint("generate", __name__)
 RECENT_JOBS = 8
 MOST_CHOICES = 24
 MODELS_SHOWN = 48
+RECALL_BYTES = 64 << 20  # of a result
 
 Model = dict[str, Any]
 
@@ -31,14 +31,14 @@ Model = dict[str, Any]
 @bp.get("/generate")
 def index() -> ResponseReturnValue:
     """Choose a model."""
-    user, after = current_user(), request.args.get("after") or None
-    found = models.list_models(
-        studio(), user, check(Page, {"limit": str(MODELS_SHOWN), "after": after})
-    )
+    asked = {name: request.args.get(name, "").strip() or None for name in ("after", "q")}
+    wanted = check(models.Filters, {"limit": str(MODELS_SHOWN), **asked})
+    found = models.list_models(studio(), current_user(), wanted)
     return render_template(
         "generate/index.html",
         models=found["items"],
         next=found["next"],
+        q=wanted.q or "",
         pictures=models.pictures_of(studio(), found["items"]),
     )
 
@@ -68,7 +68,7 @@ def estimate(model_id: str) -> ResponseReturnValue:
 
 
 @bp.post("/recall")
-@takes_upload
+@takes_file(RECALL_BYTES)
 def restore() -> ResponseReturnValue:
     """From a result that was downloaded here to the form that it was made by, filled in."""
     user, file = current_user(), request.files.get("file")

@@ -6,11 +6,11 @@ import json
 import re
 from typing import Any
 
-from flask import Blueprint, Flask, render_template, request
+from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
 
 from web import forms
-from web.security import current_user, studio
+from web.security import absolute, current_user, studio
 from web.services import families
 
 bp = Blueprint("help", __name__)
@@ -28,7 +28,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "help/index.html",
         families=families.list_families(studio()),
-        url=request.host_url.rstrip("/"),
+        url=absolute(""),
     )
 
 

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from shared.models import User
 from web.requests import JobRequest, check
 from web.security import current_user, studio
-from web.services import datasets, families, jobs, models
+from web.services import datasets, families, jobs, models, results
 from web.services.job_lists import Page
 from web.views import media
 
@@ -32,18 +32,14 @@ def index() -> ResponseReturnValue:
     return render_template(
         "home.html",
         families=families.list_families(here),
-        datasets=datasets.list_datasets(here, user)["items"],
+        datasets=datasets.count_datasets(here, user),
         models=models.list_models(here, user, Page(limit=1))["items"],
         active=sorted(active["items"], key=lambda job: bool(job["state"] != "running")),
         recent=ended["items"],
-        results=_results(user, ended["items"]),
+        results=results.list_results(
+            here, user, results.Filters(limit=MOST_RESULTS), excerpt=media.SHORT_TEXT
+        )["items"],
     )
-
-
-def _results(user: User, ended: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    made = [one for job in ended if job["result"] for one in job["result"]["artifacts"]]
-    pictures = [one for one in made if one["media_type"].startswith("image/")][:MOST_RESULTS]
-    return pictures or [media.with_text(user, one) for one in made[:2]]
 
 
 @bp.post("/sample")

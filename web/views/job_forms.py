@@ -12,7 +12,8 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from shared.errors import AppError, InvalidInput
+from shared.errors import AppError, InvalidInput, NotFound
+from shared.models import User
 from shared.params import clean
 from web import forms
 from web.requests import JobRequest, check
@@ -47,9 +48,12 @@ class Priced:
 
 def submit(schema: Schema, asked: Body) -> ResponseReturnValue:
     """Submits the form as a job and goes to its page. Raises AppError."""
-    done = jobs.submit_job(
-        studio(), current_user(), check(JobRequest, _body(schema, asked)), _key()
-    )
+    user, body, key = current_user(), check(JobRequest, _body(schema, asked)), _key()
+    done = jobs.submit_job(studio(), user, body, key)
+    while done.replayed and key and _is_gone(user, done.job["id"]):
+        # deleted since: the same form means a new one, and sent twice it still is one
+        key = _key(after=done.job["id"])
+        done = jobs.submit_job(studio(), user, body, key)
     if done.replayed:
         flash(_("This was submitted already; here it is."))
     return redirect(url_for("pages.jobs.show", job_id=done.job["id"]), 303)
@@ -70,15 +74,22 @@ def _body(schema: Schema, asked: Body) -> Body:
     return body
 
 
-def _key() -> str | None:
+def _is_gone(user: User, job_id: str) -> bool:
+    try:
+        jobs.job_tag(studio(), user, job_id)
+    except NotFound:
+        return True
+    return False
+
+
+def _key(after: str = "") -> str | None:
     """The same form sent twice is one job; a form that was changed in between is another."""
     nonce = request.form.get("nonce", "")
     if not nonce:
         return None
     said = sorted((key, value) for key, value in request.form.items() if key != "csrf_token")
-    return (
-        "form-" + hashlib.sha256(repr((request.path, said)).encode("utf-8", "replace")).hexdigest()
-    )
+    whole = (request.path, said, after) if after else (request.path, said)
+    return "form-" + hashlib.sha256(repr(whole).encode("utf-8", "replace")).hexdigest()
 
 
 # ---- what it would cost ------------------------------------------------------------------------------
@@ -97,7 +108,7 @@ def _priced_given(asked: Body, given: Given) -> Priced:
     body: Body = {**asked, "params": dict(given.values), "name": given.own.get("name", "")}
     if given.own.get("dataset_id"):
         body["dataset_id"] = given.own["dataset_id"]
-    if given.own.get("seed", "").isdecimal():
+    if forms.WHOLE.fullmatch(given.own.get("seed", "")):
         body["seed"] = int(given.own["seed"])
     return _priced(body)
 

@@ -60,7 +60,7 @@ def show(job_id: str) -> ResponseReturnValue:
         "jobs/show.html",
         chart=charts.loss_chart(series),
         results=[
-            *map(lambda one: media.with_text(user, one), made[:MOST_TEXTS]),
+            *media.with_texts(user, made[:MOST_TEXTS]),
             *made[MOST_TEXTS:],
         ],
         rounds=_rounds(user, job),
@@ -183,11 +183,7 @@ def _events(user: User, job: dict[str, Any]) -> list[Event]:
 
 def _rounds(user: User, job: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
     """Pictures and texts that a training drew on its way, by step."""
-    rounds: dict[int, list[dict[str, Any]]] = {}
-    if job["kind"] == "train":
-        for one in jobs.job_previews(studio(), user, job["id"], MOST_ROUNDS)["items"]:
-            rounds.setdefault(one["step"], []).append(media.with_text(user, one["artifact"]))
-    return dict(sorted(rounds.items()))
+    return media.rounds(user, job["id"], MOST_ROUNDS) if job["kind"] == "train" else {}
 
 
 def _checkpoints(user: User, job: dict[str, Any]) -> list[dict[str, Any]]:

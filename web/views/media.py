@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask, url_for
+from flask_babel import gettext as _
 
-from shared.errors import NotFound
 from shared.models import User
 from web.security import studio
-from web.services import artifacts
+from web.services import artifacts, jobs
 
 MOST_TEXT = 20_000
 SHORT_TEXT = 600
@@ -43,23 +44,35 @@ def thumbnail_url(dataset_id: str, n: int) -> str:
 
 def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
     """An artifact, with the beginning of its text if it is one."""
-    if not found["media_type"].startswith("text/"):
-        return found
-    try:
-        _, file = artifacts.open_artifact(studio(), user, found["id"])
-        with file:
-            return {**found, "text": beginning(file)}
-    except NotFound:
-        return {**found, "text": "The file is gone."}
+    return with_texts(user, [found])[0]
 
 
-class Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+def with_texts(user: User, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same of many, read side by side."""
+    ids = [one["id"] for one in found if one["media_type"].startswith("text/")]
+    if not ids:
+        return list(found)
+    read = artifacts.texts_of(studio(), user, ids, MOST_TEXT + 1)
+    return [
+        {**one, "text": told(read.get(one["id"]))} if one["id"] in ids else one for one in found
+    ]
 
 
-def beginning(file: Readable, most: int = MOST_TEXT) -> str:
-    data = file.read(4 * most + 1)
-    return shortened(data.decode("utf-8", "replace"), most)
+def rounds(user: User, job_id: str, most: int) -> dict[int, list[dict[str, Any]]]:
+    """What a training drew on its way, by step, the first one first."""
+    found = jobs.job_previews(studio(), user, job_id, most)["items"]
+    shown = with_texts(user, [one["artifact"] for one in found])
+    by_step: dict[int, list[dict[str, Any]]] = {}
+    for one, artifact in zip(found, shown, strict=True):
+        by_step.setdefault(one["step"], []).append(artifact)
+    return dict(sorted(by_step.items()))
+
+
+def told(text: str | None, most: int = MOST_TEXT) -> str:
+    """A text as a page shows it; the page stands also where the storage does not."""
+    if text is None:
+        return str(_("The file is gone or cannot be read just now."))
+    return shortened(text, most)
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:

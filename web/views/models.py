@@ -16,7 +16,7 @@ from web import forms
 from web.requests import ModelChange, check
 from web.security import absolute, current_user, studio
 from web.services import datasets, jobs, model_samples, model_use, models
-from web.services.job_lists import Filters, Page
+from web.services.job_lists import Filters
 from web.views import charts, generate, media, words
 from web.views.deleting import delete_or_ask
 
@@ -35,13 +35,15 @@ Shape = dict[str, Any]
 @bp.get("/models")
 def index() -> ResponseReturnValue:
     user = current_user()
-    values = {"limit": "24", "after": request.args.get("after") or None}
-    found = models.list_models(studio(), user, check(Page, values))
+    asked = {name: request.args.get(name, "").strip() or None for name in ("after", "q")}
+    wanted = check(models.Filters, {"limit": "24", **asked})
+    found = models.list_models(studio(), user, wanted)
     samples = model_samples.newest(studio(), user, found["items"], SAMPLES_OF_EACH)
     return render_template(
         "models/index.html",
         models=found["items"],
         next=found["next"],
+        q=wanted.q or "",
         samples={model_id: _on_a_card(user, made) for model_id, made in samples.items()},
     )
 
@@ -50,6 +52,14 @@ def index() -> ResponseReturnValue:
 def show(model_id: str) -> ResponseReturnValue:
     user = current_user()
     return _page(user, models.get_model(studio(), user, model_id), {})
+
+
+@bp.get("/models/<model_id>/tried")
+def tried(model_id: str) -> ResponseReturnValue:
+    """The part of the page that follows a generation."""
+    user = current_user()
+    model = models.get_model(studio(), user, model_id)
+    return render_template("models/tried.html", model=model, tried=_tried(user, model))
 
 
 @bp.post("/models/<model_id>")
@@ -117,12 +127,7 @@ def _on_a_card(user: User, made: list[Shape]) -> list[Shape]:
 
 def _rounds(user: User, job: Shape | None) -> list[tuple[int, list[Shape]]]:
     """(step, what was drawn then) of the training, the first one first."""
-    if job is None:
-        return []
-    rounds: dict[int, list[Shape]] = {}
-    for one in jobs.job_previews(studio(), user, job["id"], MOST_ROUNDS)["items"]:
-        rounds.setdefault(one["step"], []).append(media.with_text(user, one["artifact"]))
-    return sorted(rounds.items())
+    return list(media.rounds(user, job["id"], MOST_ROUNDS).items()) if job else []
 
 
 def _chart(user: User, job: Shape | None) -> charts.Chart | None:
@@ -143,7 +148,7 @@ def _tried(user: User, model: Shape) -> Shape | None:
     if job["model_id"] != model["id"]:
         return None
     made = job["result"]["artifacts"] if job["result"] else []
-    shown = [media.with_text(user, one) for one in made[:RESULTS_SHOWN]]
+    shown = media.with_texts(user, made[:RESULTS_SHOWN])
     return {"job": job, "results": shown, "over": job["state"] in FINAL}
 
 

@@ -56,7 +56,9 @@ def ago(value: Any) -> str | Markup:
     if at is None:
         return ""
     seconds = (datetime.now(UTC) - at).total_seconds()
-    if -60 <= seconds < 45:
+    if -60 <= seconds < -1:
+        return _time(at, _("in a moment"), "ago")
+    if -1 <= seconds < 45:
         return _time(at, _("just now"), "ago")
     if seconds < WEEK:
         words = dates.format_timedelta(
@@ -114,8 +116,8 @@ def figure(value: Any) -> str:
 
 
 def percent(fraction: Any) -> str:
-    """Rounded down, so that 100 % means done."""
-    return f"{math.floor(float(fraction or 0) * 100)} %"
+    """Rounded down, so that 100 % means done; 0.29 is 28.999… hundredths to a computer."""
+    return f"{math.floor(round(float(fraction or 0) * 100, 6))} %"
 
 
 def short(count: int) -> str:

@@ -11,8 +11,7 @@ from flask.typing import ResponseReturnValue
 from shared.errors import AlreadyEnded
 from web.security import current_user, studio
 from web.services import fair_share, jobs
-from web.services.job_lists import Filters
-from web.services.queue import get_queue
+from web.services.queue import whole_queue
 
 bp = Blueprint("queue", __name__)
 
@@ -20,14 +19,12 @@ bp = Blueprint("queue", __name__)
 @bp.get("/queue")
 def index() -> ResponseReturnValue:
     user = current_user()
-    found = get_queue(studio(), user)
-    active = jobs.list_jobs(studio(), user, Filters(state="queued,running", limit=200))["items"]
-    by_id = {job["id"]: job for job in active}
+    found = whole_queue(studio(), user)
     lanes = found["lanes"].values()
     return render_template(
         "queue.html",
-        # in the order of the queue, with what the list of jobs knows of each
-        jobs=[by_id[one["id"]] for one in found["jobs"] if one["id"] in by_id],
+        jobs=found["jobs"],
+        yours=sum(lane["mine"] for lane in lanes),
         lanes=found["lanes"],
         running=sum(lane["running"] for lane in lanes),
         waiting=sum(lane["queued"] for lane in lanes),

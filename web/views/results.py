@@ -11,7 +11,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
-from shared.errors import InUse, InvalidInput
+from shared.errors import InUse, InvalidInput, NotFound
 from shared.models import User
 from web.api.archives import zip_answer
 from web.requests import ArtifactChange, ArtifactIds, check
@@ -56,9 +56,19 @@ def index() -> ResponseReturnValue:
         families=families.list_families(studio()),
         models=models.list_models(studio(), user, Page(limit=MOST_MODELS))["items"],
         tags=marks.tags(studio(), user),
-        making=[] if wanted.get("whose") == "shared" or "after" in wanted else _making(user),
+        making=_shown_making(user, wanted),
         page_keys=KEYS,
     )
+
+
+@bp.get("/results/making")
+def making() -> ResponseReturnValue:
+    """The part of the gallery's page that changes while something is made, for the page that follows it."""
+    return render_template("results/making.html", making=_shown_making(current_user(), given()))
+
+
+def _shown_making(user: User, wanted: dict[str, str]) -> list[dict[str, Any]]:
+    return [] if wanted.get("whose") == "shared" or "after" in wanted else _making(user)
 
 
 def _making(user: User) -> list[dict[str, Any]]:
@@ -115,19 +125,24 @@ def _change(user: User, ids: list[str], action: str) -> ResponseReturnValue:
 
 def _delete(user: User, ids: list[str]) -> ResponseReturnValue:
     """Those that nothing depends on go at once; for the others the page says what does, and asks again."""
-    force, kept, dependents = "force" in request.form, [], []
+    force, deleted, kept, dependents = "force" in request.form, 0, [], []
     for one in dict.fromkeys(ids):
         try:
             artifacts.delete_artifact(studio(), user, one, force)
+            deleted += 1
+        except NotFound:
+            continue  # deleted meanwhile, on another page
         except InUse as error:
             kept.append(one)
             dependents += error.facts["dependents"]
+    if deleted:
+        words = ngettext("%(num)s result is deleted.", "%(num)s results are deleted.", deleted)
+        flash(words, "success")
+    elif not kept:
+        flash(_("None of these results is here any more."), "warning")
     if kept:
         refused = InUse("Accepted jobs read this.", dependents=dependents)
         return ask(refused, _back(), [("action", "delete"), *(("id", one) for one in kept)])
-    flash(
-        ngettext("%(num)s result is deleted.", "%(num)s results are deleted.", len(ids)), "success"
-    )
     return redirect(_back(), 303)
 
 
@@ -142,10 +157,8 @@ def _back() -> str:
 @bp.get("/results/compare")
 def compare() -> ResponseReturnValue:
     user = current_user()
-    pair = [
-        media.with_text(user, results.get_result(studio(), user, request.args.get(name, "")))
-        for name in ("a", "b")
-    ]
+    ids = [request.args.get(name, "") for name in ("a", "b")]
+    pair = media.with_texts(user, [results.get_result(studio(), user, one) for one in ids])
     pictures = all(one["media_type"] in words.PICTURES for one in pair)
     texts = all("text" in one for one in pair)
     mode = request.args.get("mode", "")

@@ -20,5 +20,9 @@ class Given:
 given = Given()
 
 
+def gallery_url(**context: Any) -> str:
+    return url_for("pages.results.index", **context)
+
+
 def with_url(artifact_id: str, **context: Any) -> str:
     return url_for("pages.artifacts.show", artifact_id=artifact_id, **context)

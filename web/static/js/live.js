@@ -4,6 +4,8 @@
 //                                            followed as long as the page has this element
 //   <i id="follow" data-live-poll="5" data-live-part hidden>   no stream, but look every so many seconds
 //   <section id="progress" data-live-part>   is renewed from this page's own address when something changed
+//   <section data-live-part data-live-from="/x">   what is renewed on this page comes from that address instead,
+//                                            asked with the query of the page
 //   <i data-live-still>                      while it is there nothing is renewed
 //
 // The element of a stream gets each event as `live:TYPE` (state, progress, metrics, preview, log, result) with the
@@ -89,7 +91,8 @@ function found() {
 async function fetchParts() {
   const parts = [...document.querySelectorAll("[data-live-part]")];
   if (!parts.length || document.querySelector("[data-live-still]")) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const from = document.querySelector("[data-live-from]")?.dataset.liveFrom ?? location.pathname;
+  const answer = await fetch(from + location.search, { headers: { Accept: "text/html" } });
   if (answer.redirected || !answer.ok) {
     if (answer.status >= 500) throw new Error(String(answer.status));
     location.reload(); // signed out, or gone: the page itself says so
