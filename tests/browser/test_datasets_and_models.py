@@ -104,3 +104,19 @@ def test_from_a_drop_to_a_shared_model(page_at, api, bob, watch):
     page.get_by_role("button", name="Stop sharing").click()
     page.get_by_role("button", name="Share with everybody here").wait_for()
     assert friend.reload().status == 404
+
+
+PASTE = """(text) => {
+  const data = new DataTransfer();
+  data.setData("text/plain", text);
+  document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_two_pasted_texts_of_one_length_are_two(page_at, api):
+    page = page_at()
+    page.goto("/datasets")
+    for text in ("the first text", "another words!"):
+        page.evaluate(PASTE, text)
+    names = page.locator(".upload-name").all_inner_texts()
+    assert names == ["pasted.txt", "pasted 2.txt"]

@@ -260,7 +260,7 @@ def test_the_end_of_a_job_is_told_on_another_page(page_at, training):
     page.locator(".rail-foot summary").click()
     page.get_by_role("button", name="Notices").click()
     page.get_by_label("Show a notification").check()
-    page.get_by_role("button", name="Close").click()
+    page.locator("#notices").get_by_role("button", name="Close").click()
     job = training(steps=400)
     page.goto("/queue")
     page.evaluate("document.hasFocus = () => false")  # another window is in front
@@ -312,3 +312,92 @@ def test_how_they_look(page_at, generation, digits, width, scheme, language):
         page.wait_for_timeout(500)  # the curve is drawn
         assert fits(page), name
         shoot(page, f"{name}-{width}-{scheme}-{language}")
+
+
+@pytest.mark.slow
+def test_what_somebody_held_at_the_end_is_renewed_afterwards(page_at, training):
+    page = page_at()
+    job = training(steps=500_000)
+    page.goto(f"/jobs/{job.id}")
+    page.locator("#job-head summary").first.focus()
+    job.cancel()
+    page.locator("#job-follow").wait_for(state="detached", timeout=ENDS)
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()  # not taken away
+    page.evaluate("document.activeElement.blur()")
+    expect(badge(page)).to_have_text("cancelled")
+    expect(page.locator("[data-says]")).to_have_text("cancelled")
+    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_draft_outlives_a_submit_that_failed_and_not_its_job(page_at, digits, watch):
+    watch.allowed += ["ERR_CONNECTION_RESET", "ERR_FAILED"]
+    page = page_at()
+    address = f"/train/vae?dataset_id={digits.id}"
+    drafts = "Object.keys(localStorage).filter((key) => key.startsWith('draft:')).length"
+    page.goto(address)
+    steps = page.get_by_label("Steps", exact=True)
+    steps.fill("20")
+    page.route("**/train/vae", lambda route: route.abort("connectionreset"))
+    page.get_by_role(
+        "button", name="Start training"
+    ).click()  # before the draft's own pause is over
+    page.wait_for_timeout(500)
+    page.unroute("**/train/vae")
+    page.goto(address)
+    expect(steps).to_have_value("20")
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile("/jobs/"))
+    until(page, f"{drafts} === 0")
+    job = page.url.rsplit("/", 1)[1]
+
+    # what another job gives and what was typed upon it is one draft, whole
+    page.goto(f"/train/vae?from={job}&use=remix")
+    expect(steps).to_have_value("20")
+    page.get_by_label("Name of the model").fill("again")
+    page.goto(address)  # at once: the page that is left keeps it
+    expect(steps).to_have_value("20")
+    expect(page.get_by_label("Name of the model")).to_have_value("again")
+    # one thing taken from a job leaves the rest of the draft
+    seed = page.request.get(f"/api/v1/jobs/{job}").json()["seed"]
+    page.goto(f"/train/vae?from={job}&use=seed")
+    expect(page.get_by_label("Seed")).to_have_value(str(seed))
+    expect(page.get_by_label("Name of the model")).to_have_value("again")
+    assert page.evaluate(drafts) == 1
+    # the session stays for the other tests
+    page.route("**/sign-out", lambda route: route.fulfill(body="signed out"))
+    page.locator(".rail-foot summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_text("signed out").wait_for()
+    assert page.evaluate(drafts) == 0
+
+
+@pytest.mark.slow
+def test_the_list_of_jobs_is_live(page_at, training):
+    page = page_at()
+    job = training(steps=500_000)
+    page.goto("/jobs")
+    row = page.locator("tr", has=page.locator(f'a[href="/jobs/{job.id}"]'))
+    job.cancel()
+    expect(row.locator(".badge")).to_have_text("cancelled", timeout=ENDS)
+
+
+@pytest.mark.slow
+def test_trying_a_model_keeps_its_form_when_it_is_refused(page_at, generation, watch):
+    watch.allowed.append("422")
+    page = page_at()
+    page.goto(f"/models/{generation.model_id}")
+    form = page.locator("form[data-try]")
+    fields = form.locator(".field").count()
+    form.get_by_label("Name of this generation").fill("mine")
+    form.get_by_label("Seed").fill("not a number")
+    form.get_by_role("button", name="Generate").click()
+    expect(form.locator("#f-seed-error")).to_be_visible()
+    assert form.locator(".field").count() == fields
+    expect(form.get_by_label("Name of this generation")).to_have_value("mine")
+    assert page.evaluate("document.activeElement.name") == "seed"
+    form.get_by_label("Seed").fill("7")
+    form.get_by_role("button", name="Generate").click()
+    expect(page.locator("#tried .badge")).to_have_text("succeeded", timeout=ENDS)
+    expect(form.locator(".notice.error")).to_have_count(0)
+    expect(page.locator('[data-says="#tried .badge"]')).to_have_text("succeeded")

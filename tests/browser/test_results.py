@@ -96,6 +96,11 @@ def test_by_keyboard_alone(page_at, pictures, atelier):
     page.goto(f"/artifacts/{second}")
     page.keyboard.press("+")
     page.get_by_text("125 %").wait_for()
+    stage = page.locator("[data-zoom]")
+    stage.focus()
+    page.keyboard.press("ArrowLeft")  # moves what is zoomed
+    assert "translate(60px, 0px)" in stage.locator("img").get_attribute("style")
+    stage.evaluate("(one) => one.blur()")
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(f"**/artifacts/{first}")
     page.keyboard.press("r")
@@ -105,6 +110,93 @@ def test_by_keyboard_alone(page_at, pictures, atelier):
     page.keyboard.press("s")
     page.wait_for_url("**/generate/**use=seed*")
     assert page.locator("[name=seed]").input_value() == "2"
+
+
+def test_a_page_that_cannot_be_loaded_is_asked_for_once_and_again_by_the_link(
+    page_at, pictures, watch
+):
+    watch.allowed.append("503")
+    page = page_at()
+    page.goto("/results")
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.url)
+        if len(asked) < 3:
+            route.fulfill(status=503, body="busy")
+        else:
+            route.fulfill(body='<ul><li class="result" data-result="x">the seventh</li></ul>')
+
+    page.route("**/results?after=x", answer)
+    page.evaluate(
+        """() => {
+          const more = document.createElement("nav");
+          more.className = "more";
+          more.innerHTML = '<a data-more href="/results?after=x">More</a>';
+          document.getElementById("gallery").append(more);
+          document.dispatchEvent(new Event("htmx:after:swap"));
+        }"""
+    )
+    page.get_by_text("could not be loaded").wait_for()
+    page.wait_for_timeout(500)
+    assert len(asked) == 1
+    page.get_by_text("More", exact=True).click()
+    expect(page.locator(".toast.error")).to_have_count(1)
+    assert len(asked) == 2
+    page.get_by_text("More", exact=True).click()
+    page.get_by_text("the seventh").wait_for()
+    expect(page.locator(".toast.error")).to_have_count(0)
+
+
+def test_a_star_that_was_not_set_is_not_shown_as_set(page_at, pictures, watch):
+    watch.allowed += ["401", "ERR_FAILED"]
+    page = page_at()
+    page.goto("/results")
+    star = cards(page).last.locator("[data-star] button")
+    for refuse in (lambda route: route.fulfill(status=401, body="{}"), lambda route: route.abort()):
+        page.route("**/api/v1/artifacts/*", refuse)
+        star.click()
+        page.get_by_text("The star could not be changed.").first.wait_for()
+        expect(star).to_have_attribute("aria-pressed", "false")
+        page.unroute("**/api/v1/artifacts/*")
+
+
+def test_two_fingers_zoom_a_picture_and_one_scrolls_the_page(page_at, pictures):
+    page = page_at(390)
+    page.goto("/results")
+    page.goto(cards(page).first.locator(".result-open").get_attribute("href"))
+    stage = page.locator("[data-zoom]")
+    action = "(one) => getComputedStyle(one).touchAction"
+    assert stage.evaluate(action) == "pan-y"
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    line = page.context.new_cdp_session(page)
+    line.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+
+    def touch(kind: str, apart: int) -> None:
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        line.send(
+            "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points if apart else []}
+        )
+
+    touch("touchStart", 30)
+    for apart in (45, 60):
+        touch("touchMove", apart)
+    touch("touchEnd", 0)
+    page.get_by_text("200 %").wait_for()
+    assert stage.evaluate(action) == "none"
+
+
+def test_keys_of_one_letter_can_be_turned_off(page_at, pictures):
+    page = page_at()
+    page.goto("/account")
+    page.get_by_label("Keys of one letter act by themselves").uncheck()
+    page.goto("/results")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("[name=id]:checked")).to_have_count(0)
 
 
 @pytest.mark.slow

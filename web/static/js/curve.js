@@ -32,7 +32,7 @@ async function begin(box) {
 
   await load();
   // after a lost connection or a return to the page some points may be missing
-  document.addEventListener("live:parts", load);
+  if (!("ended" in box.dataset)) document.addEventListener("live:parts", load);
 
   async function load() {
     try {
@@ -68,7 +68,11 @@ async function begin(box) {
     const shown = [...series.keys()];
     listNames(shown);
     const drawn = shown.filter((name) => !hidden.has(name));
-    if (!drawn.length) return;
+    if (!drawn.length) {
+      plot?.destroy();
+      plot = null;
+      return;
+    }
     const byTime = against.value === "time";
     const data = join(drawn.map((name) => series.get(name)), byTime ? 1 : 0, Number(smooth.value), log.checked);
     if (plot && !anew && plot.series.length === data.length) {

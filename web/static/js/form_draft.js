@@ -1,86 +1,71 @@
 // What was typed and not sent stays in this browser, for this account and this form, and is back at the next visit.
 import { values, fill } from "./form_fields.js";
+import { drop, keep, markSent, read, unmark } from "./drafts.js";
 
 const WAIT = 400;
+// what the address takes from another job, of all that a form holds: the draft gives the rest
+const TAKEN = { prompt: "params.prompt", seed: "seed" };
 
 export function begin(form) {
   const key = `draft:${form.dataset.draft}`;
-  const untouched = values(form);
-  const notice = document.querySelector("[data-draft-notice]");
+  const drawn = values(form);
+  const filledIn = form.dataset.state !== "";
+  const untouched = filledIn ? defaults(form, drawn) : drawn;
+  const asked = new URLSearchParams(location.search);
   let timer = 0;
 
-  const save = () => {
+  function save() {
     clearTimeout(timer);
-    const now = values(form);
-    const changed = Object.entries(now).filter(([name, value]) => value !== untouched[name]);
-    if (changed.length) keep(key, JSON.stringify(Object.fromEntries(changed)));
+    timer = 0;
+    const changed = Object.entries(values(form)).filter(([name, value]) => value !== untouched[name]);
+    if (changed.length) keep(key, Object.fromEntries(changed));
     else drop(key);
-  };
+  }
+
+  function restore() {
+    const found = read(key);
+    if (!found) return;
+    // what the address asks for goes before
+    for (const name of [...asked.keys(), TAKEN[asked.get("use")]]) delete found[name];
+    if (!Object.keys(found).length) return;
+    fill(form, found);
+    openFolds(form, found);
+    const notice = document.querySelector("[data-draft-notice]");
+    if (!notice) return;
+    notice.hidden = false;
+    notice.querySelector("[data-draft-discard]").addEventListener("click", () => {
+      fill(form, drawn);
+      drop(key);
+      clearTimeout(timer);
+      notice.hidden = true;
+    });
+  }
 
   form.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(save, WAIT);
   });
-  // sent is no draft any more; what comes back refused is one again
   form.addEventListener("submit", (event) => {
-    clearTimeout(timer);
-    if (!event.defaultPrevented) drop(key);
-  });
-  window.addEventListener("pagehide", () => clearTimeout(timer));
-
-  if (form.dataset.state === "sent") {
-    const defaults = Object.fromEntries([...form.querySelectorAll("[data-reset]")].map((one) => [one.dataset.reset, one.dataset.default]));
-    Object.assign(untouched, { name: "", seed: "" }, defaults);
+    if (event.defaultPrevented) return;
     save();
-  } else if (form.dataset.state !== "given") {
-    restore();
-  }
+    markSent(key);
+  });
+  window.addEventListener("pagehide", () => timer && save());
 
-  function restore() {
-    const found = JSON.parse(read(key) ?? "null");
-    if (!found) return;
-    // what the address asks for goes before
-    for (const name of new URLSearchParams(location.search).keys()) delete found[name];
-    if (!Object.keys(found).length) return;
-    fill(form, found);
-    openFolds(form, found);
-    if (!notice) return;
-    notice.hidden = false;
-    notice.querySelector("[data-draft-discard]").addEventListener("click", () => {
-      fill(form, untouched);
-      save();
-      notice.hidden = true;
-    });
-  }
+  unmark(); // this form again: what was sent made no job
+  if (form.dataset.state === "sent") save();
+  else if (!filledIn || TAKEN[asked.get("use")]) restore();
+}
+
+// What a form that was filled in would hold otherwise; a draft of it must bring all of it back.
+function defaults(form, drawn) {
+  const found = Object.fromEntries(Object.keys(drawn).map((name) => [name, ""]));
+  for (const one of form.querySelectorAll("[data-reset]")) found[one.dataset.reset] = one.dataset.default;
+  return found;
 }
 
 function openFolds(form, found) {
   for (const name of Object.keys(found)) {
     form.querySelector(`[name="${CSS.escape(name)}"]`)?.closest("details[data-advanced]")?.setAttribute("open", "");
-  }
-}
-
-// A browser may keep nothing for us: then there are no drafts.
-function read(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function keep(key, text) {
-  try {
-    localStorage.setItem(key, text);
-  } catch {
-    drop(key);
-  }
-}
-
-function drop(key) {
-  try {
-    localStorage.removeItem(key);
-  } catch {
-    // nothing was kept
   }
 }

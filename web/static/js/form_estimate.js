@@ -1,5 +1,7 @@
 // As one types: what the job would take, when it would start, what is wrong beside its field, and the job as text.
 // The server says it all, in the language of the page.
+import { sayWrong, wordsAt } from "./form_errors.js";
+
 const WAIT = 350;
 
 export function begin(form) {
@@ -8,16 +10,13 @@ export function begin(form) {
   let timer = 0;
   let asking = null;
 
-  form.addEventListener("input", (event) => {
+  for (const type of ["input", "compositionend"]) form.addEventListener(type, (event) => {
+    if (event.isComposing) return; // pinyin on its way to characters
     if (event.target.name) touched.add(event.target.name);
     clearTimeout(timer);
     timer = setTimeout(ask, WAIT);
   });
-  if (form.dataset.state !== "sent") {
-    // what a draft or a browser has put back since the page was drawn
-    const moved = [...form.elements].some((one) => one.value !== one.defaultValue || one.checked !== one.defaultChecked);
-    if (moved) timer = setTimeout(ask, WAIT);
-  }
+  if (form.dataset.state !== "sent" && [...form.elements].some(moved)) timer = setTimeout(ask, WAIT);
 
   async function ask() {
     asking?.abort();
@@ -44,50 +43,15 @@ export function begin(form) {
     }
     const wrong = new Map([...fresh.querySelectorAll("[data-wrong]")].map((one) => [one.dataset.wrong, one.textContent]));
     panel.replaceWith(fresh);
-    for (const name of new Set([...form.elements].map((one) => one.name).filter(Boolean))) {
-      // nobody is blamed for what he has not come to yet
-      const text = wrong.get(name) ?? wrong.get(name.replace(/\.id$/, "")); // of a reference without cards
-      say(form, name, touched.has(name) || wasWrong(form, name) ? text : undefined);
-    }
+    // nobody is blamed for what he has not come to yet; of a reference without cards the name has an ending
+    const text = (name) => wrong.get(name) ?? wrong.get(name.replace(/\.id$/, ""));
+    sayWrong(form, (name) => (touched.has(name) || wordsAt(form, name) ? text(name) : undefined));
   }
 }
 
-function wasWrong(form, name) {
-  return control(form, name)?.getAttribute("aria-invalid") === "true";
-}
-
-function control(form, name) {
-  const found = form.elements[name];
-  return found instanceof RadioNodeList ? found[0]?.closest("fieldset") : found?.type === "radio" ? found.closest("fieldset") : found;
-}
-
-function say(form, name, text) {
-  const at = control(form, name);
-  const field = at?.closest(".field");
-  if (!field) return;
-  const id = `${at.id || `f-${name}`}-error`;
-  let words = field.querySelector(".wrong");
-  if (!text) {
-    words?.remove();
-    at.removeAttribute("aria-invalid");
-    describe(at, id, false);
-    return;
-  }
-  if (!words) {
-    words = document.createElement("p");
-    words.className = "wrong";
-    field.append(words);
-  }
-  words.id = id;
-  if (words.textContent !== text) words.textContent = text;
-  at.setAttribute("aria-invalid", "true");
-  describe(at, id, true);
-}
-
-function describe(at, id, is) {
-  const ids = new Set((at.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean));
-  if (is) ids.add(id);
-  else ids.delete(id);
-  if (ids.size) at.setAttribute("aria-describedby", [...ids].join(" "));
-  else at.removeAttribute("aria-describedby");
+// What a draft or a browser has put back since the page was drawn.
+function moved(one) {
+  if (one.type === "checkbox" || one.type === "radio") return one.checked !== one.defaultChecked;
+  if (one.options) return one.selectedIndex !== Math.max(0, [...one.options].findIndex((option) => option.defaultSelected));
+  return one.defaultValue !== undefined && one.type !== "file" && one.value !== one.defaultValue;
 }

@@ -1,4 +1,6 @@
 // The dice takes a seed at random; the lock keeps the one that is there for the next jobs of this form.
+import { drop, keep, read } from "./drafts.js";
+
 const MOST = 2 ** 32;
 
 export function begin(form) {
@@ -7,10 +9,10 @@ export function begin(form) {
   const input = box.querySelector("input");
   const [dice, lock] = [box.querySelector("[data-seed-dice]"), box.querySelector("[data-seed-lock]")];
   const key = `seed:${form.dataset.draft}`;
-  const kept = localStorage.getItem(key);
+  const kept = read(key);
   if (kept !== null) {
     if (!input.value) input.value = input.defaultValue = kept;
-    hold(input.value === kept);
+    hold(input.value === String(kept));
   }
 
   dice.addEventListener("click", () => {
@@ -31,7 +33,7 @@ export function begin(form) {
   }
 
   function remember() {
-    if (lock.getAttribute("aria-pressed") === "true") localStorage.setItem(key, input.value.trim());
-    else localStorage.removeItem(key);
+    if (lock.getAttribute("aria-pressed") === "true") keep(key, input.value.trim());
+    else drop(key);
   }
 }

@@ -1,9 +1,10 @@
 // A form is sent once: its button waits until the answer comes. data-submit-key: Ctrl+Enter sends it.
 document.addEventListener("submit", (event) => {
-  if (event.defaultPrevented) return;
   const button = event.submitter;
-  if (button?.hasAttribute("data-download")) return; // the answer is a file: no next page comes
-  if (button && event.target.method === "post") setTimeout(() => wait(button, true));
+  if (!button || event.target.method !== "post") return;
+  if (button.hasAttribute("data-download")) return; // the answer is a file: no next page comes
+  // once everybody has heard of it: a page's own script may send it by itself
+  setTimeout(() => event.defaultPrevented || wait(button, true));
 });
 
 // Back from the next page by the browser's button: the form can be sent again.

@@ -1,11 +1,19 @@
 // The page of a job: what its event stream brings is put in its place; the rest is renewed by live.js.
 import "./curve.js";
+import "./rounds.js";
+import "./said.js";
+import "./streamed.js";
+import { dropSent } from "./drafts.js";
+import { swap } from "./live.js";
+
+dropSent();
 
 const LEAST_SECONDS = 1; // between two looks at how it stands
 const MOST_LINES = 400;
 const card = () => document.getElementById("job-progress");
 let due = 0;
 let last = 0;
+let renewals = 0; // of the whole page
 
 // Only the card of progress: the page itself is made anew when something is decided, not at every step.
 document.addEventListener("live:progress", (event) => {
@@ -18,11 +26,13 @@ function look() {
   due = setTimeout(async () => {
     due = 0;
     last = Date.now();
+    const before = renewals;
     try {
       const answer = await fetch(`${location.pathname}/progress`, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job-progress");
-      if (fresh && !fresh.isEqualNode(card())) card()?.replaceWith(document.adoptNode(fresh));
+      // the page was drawn anew meanwhile: what it says is newer, and maybe the end
+      if (fresh && card() && before === renewals) swap(card(), fresh);
     } catch {
       // live.js says that the connection is lost
     }
@@ -43,6 +53,7 @@ document.addEventListener("live:log", (event) => {
   event.preventDefault();
   const log = document.querySelector("[data-log]");
   if (!log) return;
+  log.closest("section").hidden = false;
   // the server read the log a moment after the place where the stream begins
   if (performance.now() < SETTLED && drawn.includes(event.detail.data.data.text.trim())) return;
   const old = log.textContent;
@@ -50,39 +61,4 @@ document.addEventListener("live:log", (event) => {
   log.textContent = whole.split("\n").slice(-MOST_LINES).join("\n");
 });
 
-// The text so far, whole each time.
-document.addEventListener("live:preview", (event) => {
-  const { text, index } = event.detail.data.data;
-  if (typeof text !== "string") return;
-  const box = document.querySelector(`[data-text-of="${Number(index)}"]`);
-  if (!box) return;
-  event.preventDefault();
-  const atEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 8;
-  box.textContent = text;
-  if (atEnd) box.scrollTop = box.scrollHeight;
-});
-
-// Previews over time: the slider shows one round; the newest, until somebody goes back to an older one.
-let chosen = null;
-
-document.addEventListener("input", (event) => {
-  if (!event.target.matches("[data-round-slider]")) return;
-  const rounds = [...document.querySelectorAll(`${event.target.dataset.roundSlider} > .round`)];
-  const at = Number(event.target.value);
-  chosen = at === rounds.length - 1 ? null : rounds[at].dataset.step;
-  showRound();
-});
-
-function showRound() {
-  const slider = document.querySelector("[data-round-slider]");
-  if (!slider) return;
-  const rounds = [...document.querySelectorAll(`${slider.dataset.roundSlider} > .round`)];
-  const found = rounds.findIndex((one) => one.dataset.step === chosen);
-  const at = found < 0 ? rounds.length - 1 : found;
-  rounds.forEach((one, n) => one.classList.toggle("current", n === at));
-  slider.value = at;
-  slider.parentElement.querySelector("output").textContent = rounds[at].dataset.step;
-}
-
-showRound();
-document.addEventListener("live:parts", showRound);
+document.addEventListener("live:parts", () => (renewals += 1));

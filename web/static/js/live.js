@@ -10,20 +10,23 @@
 //
 // The element of a stream gets each event as `live:TYPE` (state, progress, metrics, preview, log, result) with the
 // event's object in detail, and it bubbles; a listener that calls preventDefault() says that no renewal is needed.
+import { refresh as tellTimes } from "./times.js";
 import { toast } from "./toast.js";
 
 const TYPES = ["state", "progress", "metrics", "preview", "log", "result"];
 const LEAST_SECONDS = 1; // between two renewals
 const POLL_SECONDS = 5; // where no stream can be had
+const LONGEST_WAIT = 60; // seconds until a stream is tried again
 const streams = new Map();
 let renewing = null;
 let asked = false;
 let last = 0;
 let lost = null;
+const skipped = new Set(); // ids of parts that somebody was using
 
 function follow(element) {
   if (streams.has(element)) return;
-  const entry = { source: null, after: element.dataset.liveAfter, failures: 0, timer: 0 };
+  const entry = { source: null, after: element.dataset.liveAfter, failures: 0, timer: 0, poll: 0 };
   streams.set(element, entry);
   connect(element, entry);
 }
@@ -35,6 +38,7 @@ function connect(element, entry) {
   entry.source = source;
   source.addEventListener("open", () => {
     entry.failures = 0;
+    clearInterval(entry.poll);
     found();
   });
   for (const type of TYPES) source.addEventListener(type, (message) => tell(element, entry, type, message));
@@ -42,9 +46,10 @@ function connect(element, entry) {
     if (source.readyState === EventSource.CONNECTING) return; // the browser tries again by itself
     source.close();
     entry.failures += 1;
-    const wait = Math.min(60, POLL_SECONDS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2);
+    clearInterval(entry.poll);
+    entry.poll = setInterval(renew, POLL_SECONDS * 1000);
+    const wait = Math.min(LONGEST_WAIT, POLL_SECONDS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2);
     entry.timer = setTimeout(() => {
-      renew();
       if (element.isConnected && !document.hidden) connect(element, entry);
     }, wait * 1000);
   });
@@ -61,6 +66,7 @@ function stop(element) {
   const entry = streams.get(element);
   entry?.source?.close();
   clearTimeout(entry?.timer);
+  clearInterval(entry?.poll);
   streams.delete(element);
 }
 
@@ -110,13 +116,19 @@ async function fetchParts() {
   look();
 }
 
-function swap(part, fresh) {
+// Puts what the server drew in the place of what is shown, if it says anything new.
+export function swap(part, fresh) {
+  if (fresh) tellTimes(fresh); // as they are in the part, or nothing would ever be the same
+  const sameStream = part.dataset.live && part.dataset.live === fresh?.dataset.live;
+  if (sameStream || fresh?.isEqualNode(part)) return;
+  if (busy(part)) {
+    skipped.add(part.id);
+    return;
+  }
   if (!fresh) {
     part.remove();
     return;
   }
-  const sameStream = part.dataset.live && part.dataset.live === fresh.dataset.live;
-  if (sameStream || fresh.isEqualNode(part) || busy(part)) return;
   const folds = [...part.querySelectorAll("details[id][open]")].map((one) => one.id);
   part.replaceWith(document.adoptNode(fresh));
   for (const id of folds) document.getElementById(id)?.setAttribute("open", "");
@@ -129,6 +141,17 @@ function busy(part) {
   return part.querySelector("[data-menu][open], dialog[open]") !== null;
 }
 
+// What was skipped is looked at as soon as nobody uses it, also when no stream is left to say so.
+function catchUp() {
+  setTimeout(() => {
+    const free = [...skipped].filter((id) => !document.getElementById(id) || !busy(document.getElementById(id)));
+    for (const id of free) skipped.delete(id);
+    if (free.length) renew();
+  });
+}
+// neither the closing of a menu nor that of a dialog bubbles
+for (const type of ["focusout", "toggle", "close"]) document.addEventListener(type, catchUp, true);
+
 function look() {
   for (const element of [...streams.keys()]) if (!element.isConnected) stop(element);
   if (document.hidden) return;
@@ -140,7 +163,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) for (const element of [...streams.keys()]) stop(element);
   else {
     look();
-    if (document.querySelector("[data-live], [data-live-poll]")) renew();
+    if (asked || document.querySelector("[data-live], [data-live-poll]")) renew();
   }
 });
 

@@ -2,6 +2,7 @@
 import "./appearance.js";
 import "./copy.js";
 import "./dialog.js";
+import "./drafts.js";
 import "./forms.js";
 import "./keyboard.js";
 import "./live.js";

@@ -128,11 +128,20 @@ function announce(job) {
   if (wanted("sound")) play();
   if (!wanted("system") || Notification.permission !== "granted") return;
   if (!document.hidden && document.hasFocus()) return; // it is said on the page
-  const shown = new Notification("Atelier", { body: text(job), tag: job.job_id, icon: words.sign });
-  shown.addEventListener("click", () => {
+  const shown = notify(text(job), job.job_id);
+  shown?.addEventListener("click", () => {
     window.focus();
     location.assign(page(job));
   });
+}
+
+// Chrome on Android has the permission and refuses the notification itself.
+function notify(body, tag) {
+  try {
+    return new Notification("Atelier", { body, tag, icon: words.sign });
+  } catch {
+    return null;
+  }
 }
 
 // Two short tones; a page that nobody has touched yet may make no sound.
@@ -160,7 +169,7 @@ function bindSettings() {
     const kind = box.dataset.notice;
     box.checked = wanted(kind);
     box.addEventListener("change", async () => {
-      if (kind === "system" && box.checked && !(await allowed())) {
+      if (kind === "system" && box.checked && !(await allowed(words.sample))) {
         box.checked = false;
         toast(words.refused, "error");
       }
@@ -170,9 +179,9 @@ function bindSettings() {
   }
 }
 
-// Over plain http, but for this machine, a browser has no notifications.
-async function allowed() {
-  return "Notification" in window && (await Notification.requestPermission()) === "granted";
+// Over plain http, but for this machine, a browser has no notifications. The first one shows what they look like.
+async function allowed(sample) {
+  return "Notification" in window && (await Notification.requestPermission()) === "granted" && notify(sample, "sample") !== null;
 }
 
 if (words) begin();

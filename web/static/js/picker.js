@@ -1,5 +1,8 @@
 // data-filter="#list": what is typed hides the cards of that list whose data-filter-text does not hold it.
-document.addEventListener("input", (event) => {
+for (const type of ["input", "compositionend"]) document.addEventListener(type, filter);
+
+function filter(event) {
+  if (event.isComposing) return; // of pinyin only the characters count
   const search = event.target.closest("[data-filter]");
   if (!search) return;
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -12,7 +15,7 @@ document.addEventListener("input", (event) => {
   }
   const none = search.parentElement.querySelector("[data-filter-none]");
   if (none) none.hidden = shown > 0;
-});
+}
 
 // Enter in a search sends no job.
 document.addEventListener("keydown", (event) => {

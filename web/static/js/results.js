@@ -1,5 +1,5 @@
 // The gallery: arrows move, letters do; selecting; more results when the end comes near; texts as they are written.
-import { typing } from "./keyboard.js";
+import { turnedOff, typing } from "./keyboard.js";
 import { toast } from "./toast.js";
 
 const gallery = () => document.getElementById("gallery");
@@ -24,7 +24,7 @@ const DO = {
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || turnedOff(event)) return;
   const inBox = event.target.matches?.('[name="id"]');
   if ((typing(event.target) && !inBox) || document.querySelector("dialog[open], [data-menu][open]")) return;
   const act = DO[event.key];
@@ -98,45 +98,72 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
   const starred = button.value === "1";
-  const body = new FormData(form);
-  body.set("starred", button.value);
-  const answer = await fetch(form.action, { method: "POST", body, redirect: "manual" });
-  if (answer.type !== "opaqueredirect" && !answer.ok) {
-    toast(document.body.dataset.offline, "error");
-    return;
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": form.elements.csrf_token.value };
+  try {
+    // not the form's own address: its answer leads on, to the page of signing in, too
+    const answer = await fetch(form.dataset.star, { method: "PATCH", headers, body: JSON.stringify({ starred }) });
+    if (!answer.ok) throw new Error(String(answer.status));
+    button.value = starred ? "0" : "1";
+    button.setAttribute("aria-pressed", String(starred));
+  } catch {
+    toast(gallery().dataset.unstarred, "error");
   }
-  button.value = starred ? "0" : "1";
-  button.setAttribute("aria-pressed", String(starred));
 });
 
 // More when the end comes near; the link works by itself, too.
 
 const near = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && more(), { rootMargin: "600px" });
 let loading = false;
+let failed = null;
 
+// Whether there are more on the page now. After a failure nothing asks by itself: a click on the link tries again.
 async function more() {
   const link = document.querySelector("[data-more]");
-  if (!link || loading) return;
+  if (!link || loading) return false;
   loading = true;
+  failed?.remove();
   try {
     const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!link.isConnected) return false; // other results are asked for by now
     document.querySelector(".results").append(...page.querySelectorAll("[data-result]"));
     const next = page.querySelector("[data-more]");
     if (next) link.href = next.href;
     else link.closest(".more").remove();
+    watch();
+    return true;
   } catch {
-    near.disconnect(); // the link stays for who wants to try again
+    near.disconnect();
+    failed = toast(gallery().dataset.noMore, "error");
+    return false;
+  } finally {
+    loading = false;
   }
-  loading = false;
-  watch();
 }
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-more]") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  more();
+});
 
 function watch() {
   near.disconnect();
   const link = document.querySelector("[data-more]");
   if (link) near.observe(link);
+}
+
+// Who comes back from a result finds as many as there were, and the place.
+document.addEventListener("click", (event) => {
+  if (event.target.closest(".result-open")) history.replaceState({ shown: cards().length, at: scrollY }, "");
+});
+
+async function comeBack() {
+  const { shown = 0, at = 0 } = history.state ?? {};
+  if (cards().length >= shown) return;
+  while (cards().length < shown && (await more()));
+  scrollTo(0, at);
 }
 
 // What is being made: texts as they are written, and the gallery anew when something is done.
@@ -159,10 +186,12 @@ document.addEventListener("live:parts", () => {
   making = makingNow();
   if (before.every((one) => making.includes(one))) return;
   if (chosen().length || scrollY > 400 || card()) {
-    const said = toast(gallery().dataset.fresh);
-    said.addEventListener("click", () => location.reload());
+    toast(gallery().dataset.fresh, "", location.href);
   } else location.reload();
 });
+
+// Of pinyin that is being typed only the characters it becomes are searched; its end is a trigger of the form's own.
+document.addEventListener("input", (event) => event.isComposing && event.target.closest(".filters") && event.stopPropagation(), true);
 
 document.addEventListener("htmx:after:swap", () => {
   // the address says what is shown, to be sent or opened again; without what is empty
@@ -172,5 +201,6 @@ document.addEventListener("htmx:after:swap", () => {
   count();
 });
 window.addEventListener("pageshow", count);
+comeBack();
 watch();
 count();

@@ -31,4 +31,4 @@ export function refresh(root = document) {
 
 refresh();
 setInterval(refresh, 20000);
-document.addEventListener("live:parts", () => refresh());
+document.addEventListener("live:parts", () => refresh()); // parts that came into being

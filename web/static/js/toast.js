@@ -1,4 +1,5 @@
-// A short word at the edge of the page that goes by itself; an error stays until it is closed.
+// A short word at the edge of the page that goes by itself, but not from under a pointer or the focus; an error stays
+// until it is closed.
 const SECONDS = 5;
 
 export function toast(text, kind = "", href = "") {
@@ -15,6 +16,10 @@ export function toast(text, kind = "", href = "") {
   close.addEventListener("click", () => box.remove());
   box.append(words, close);
   document.querySelector(".toasts").append(box);
-  if (kind !== "error") setTimeout(() => box.remove(), SECONDS * 1000);
+  if (kind !== "error") leave(box);
   return box;
+}
+
+function leave(box) {
+  setTimeout(() => (box.matches(":hover, :focus-within") ? leave(box) : box.remove()), SECONDS * 1000);
 }

@@ -7,6 +7,7 @@ const PIECE = 8 << 20;
 const MEMORY = "atelier-uploads";
 const MOST_REMEMBERED = 200;
 const LONGEST_WAIT = 30; // seconds between two tries
+const STALLED = 120; // seconds without a byte or an answer, after which a connection is given up
 
 export class Refused extends Error {
   constructor(status, problem) {
@@ -91,7 +92,20 @@ function piece(place, file, offset, token, signal, tell) {
     request.setRequestHeader("Upload-Offset", String(offset));
     request.setRequestHeader("Content-Type", "application/offset+octet-stream");
     request.setRequestHeader("X-CSRFToken", token);
-    request.upload.addEventListener("progress", (event) => tell(event.loaded));
+    let timer = 0;
+    const stop = () => request.abort();
+    const patient = () => {
+      clearTimeout(timer);
+      timer = setTimeout(stop, STALLED * 1000);
+    };
+    request.upload.addEventListener("progress", (event) => {
+      patient();
+      tell(event.loaded);
+    });
+    request.addEventListener("loadend", () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    });
     request.addEventListener("load", () => {
       if (request.status === 204) return resolve(Number(request.getResponseHeader("Upload-Offset")));
       let found = {};
@@ -101,8 +115,9 @@ function piece(place, file, offset, token, signal, tell) {
       reject(new Refused(request.status, found));
     });
     request.addEventListener("error", () => reject(new Error("lost")));
-    request.addEventListener("abort", () => reject(signal.reason ?? new Error("stopped")));
-    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.addEventListener("abort", () => reject(signal.reason ?? new Error("stalled")));
+    signal.addEventListener("abort", stop);
+    patient();
     request.send(file.slice(offset, offset + PIECE));
   });
 }

@@ -32,7 +32,7 @@ function add(files) {
 
 // what systems leave in folders
 const hidden = (path) => path.split("/").some((part) => part.startsWith(".") || part === "__MACOSX" || part === "Thumbs.db");
-const same = (one, other) => one.path === other.path && one.size === other.size;
+const same = (one, other) => ["path", "size", "lastModified"].every((fact) => one[fact] === other[fact]);
 const title = (path) => path.split("/")[0].replace(/\.[^.]+$/, "").slice(0, LONGEST_NAME);
 
 function draw() {
@@ -89,8 +89,16 @@ addEventListener("paste", (event) => {
   if (event.target.closest?.("input, textarea, select")) return;
   const text = event.clipboardData.getData("text/plain");
   if (event.clipboardData.files.length) add([...event.clipboardData.files]);
-  else if (text.trim()) add([new File([text], words.pasted, { lastModified: 0 })]);
+  else if (text.trim()) add([pasted(text)]);
 });
+
+let pastes = 0;
+
+// Dated now, by itself: no other text of this length is taken for the same, or for an upload that was begun.
+function pasted(text) {
+  pastes += 1;
+  return new File([text], pastes === 1 ? words.pasted : words.pasted.replace(/(\.\w+)?$/, ` ${pastes}$1`));
+}
 
 // ---- drag and drop -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,39 @@
+// What form_draft.js and form_seed.js keep in this browser. A draft that was sent is dropped by the page of the job, not by the submit: a
+// lost connection or a refusal leaves it. Signing out takes all of them away, since the next person may sit here.
+const SENT = "draft-sent"; // the key of what this tab has sent
+
+// A browser may keep nothing for us: then there are no drafts.
+function attempt(act) {
+  try {
+    return act();
+  } catch {
+    return null;
+  }
+}
+
+export const read = (key) => attempt(() => JSON.parse(localStorage.getItem(key)));
+
+export const drop = (key) => attempt(() => localStorage.removeItem(key));
+
+export function keep(key, draft) {
+  drop(key); // an old one does not stay where the new one has no room
+  attempt(() => localStorage.setItem(key, JSON.stringify(draft)));
+}
+
+export const markSent = (key) => attempt(() => sessionStorage.setItem(SENT, key));
+
+export const unmark = () => attempt(() => sessionStorage.removeItem(SENT));
+
+export function dropSent() {
+  const key = attempt(() => sessionStorage.getItem(SENT));
+  if (key) drop(key);
+  unmark();
+}
+
+function dropAll() {
+  for (const key of attempt(() => Object.keys(localStorage)) ?? []) if (/^(draft|seed):/.test(key)) drop(key);
+}
+
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-signs-out]")) dropAll();
+});
