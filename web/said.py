@@ -31,6 +31,8 @@ CHECKS = (
     _l("at most %(a)s"),
     _l("less than %(a)s"),
     _l("entry %(a)s"),
+    _l("%(a)s job of yours runs, and %(b)s may"),
+    _l("%(a)s jobs of yours run, and %(b)s may"),
     _l("Input should be greater than or equal to %(a)s"),
     _l("Input should be less than or equal to %(a)s"),
     _l("Input should be greater than %(a)s"),
@@ -54,7 +56,7 @@ CHECKS = (
 HOLE = re.compile(r"%\(([a-h])\)s")
 BREAK = re.compile(r"(?<=[;.]) ")
 # What is said about one entry, or one parameter of several.
-ABOUT = re.compile(r"(entry [\d,]+|/[\w/-]+) (.+)", re.IGNORECASE | re.DOTALL)
+ABOUT = re.compile(r"(entry [\d,]+|/[\w/-]+|[a-z][\w.]*:) (.+)", re.IGNORECASE | re.DOTALL)
 WIDE_STOP = re.compile(r"([；。]) ")
 LONGEST = 2000
 Templates = list[tuple[re.Pattern[str], str]]

@@ -12,6 +12,7 @@ from flask_babel import lazy_gettext as _l
 from shared.errors import InvalidInput, NotFound
 from shared.models import User
 from web.requests import ArtifactChange, check
+from web.said import said
 from web.security import current_user, studio
 from web.services import artifacts, models, results
 from web.views import media, words
@@ -78,7 +79,7 @@ def change(artifact_id: str) -> ResponseReturnValue:
     try:
         results.change_results(studio(), user, [artifact_id], check(ArtifactChange, asked))
     except InvalidInput as error:
-        flash(_("This is no tag: %(why)s", why=error.errors[0]["message"]), "error")
+        flash(_("This is no tag: %(why)s", why=said(error.errors[0]["message"])), "error")
     return redirect(with_url(artifact_id, **given()), 303)
 
 
@@ -103,14 +104,14 @@ def _model(user: User, found: dict[str, Any]) -> dict[str, Any] | None:
 
 def _chain(lineage: dict[str, Any]) -> list[dict[str, Any]]:
     links = []
-    for name, said, page, argument in CHAIN:
+    for name, kind, page, argument in CHAIN:
         thing = lineage.get(name)
         if not thing:
             continue
         known = thing.get("id")
         links.append(
             {
-                "words": said,
+                "words": kind,
                 "title": thing.get("name") or (known[-6:] if known else _("of somebody else")),
                 "url": url_for(page, **{argument: known}) if known else "",
                 "sha256": thing.get("sha256", ""),

@@ -237,10 +237,10 @@ def _some_items(
 def _with_texts(user: User, dataset: dict[str, Any], items: Any) -> list[dict[str, Any]]:
     if dataset["kind"] == "images":
         return list(items)
-    return [{**one, "text": _text(user, dataset["id"], one["n"])} for one in items]
+    return [{**one, **_text(user, dataset["id"], one["n"])} for one in items]
 
 
-def _text(user: User, dataset_id: str, n: int) -> str:
+def _text(user: User, dataset_id: str, n: int) -> dict[str, Any]:
     _, file = datasets.open_item(studio(), user, dataset_id, n)
     with file:
         return media.beginning(file, media.SHORT_TEXT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from flask import Flask, url_for
+from flask_babel import gettext as _
 
 from shared.errors import NotFound
 from shared.models import User
@@ -46,24 +47,21 @@ def with_text(user: User, found: dict[str, Any]) -> dict[str, Any]:
     if not found["media_type"].startswith("text/"):
         return found
     try:
-        _, file = artifacts.open_artifact(studio(), user, found["id"])
+        file = artifacts.open_artifact(studio(), user, found["id"])[1]
         with file:
-            return {**found, "text": beginning(file)}
+            return {**found, **beginning(file)}
     except NotFound:
-        return {**found, "text": "The file is gone."}
+        return {**found, "text": str(_("The file is gone."))}
 
 
 class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-def beginning(file: Readable, most: int = MOST_TEXT) -> str:
-    data = file.read(4 * most + 1)
-    return shortened(data.decode("utf-8", "replace"), most)
-
-
-def shortened(text: str, most: int = MOST_TEXT) -> str:
-    return text[:most] + "\n… (the rest is in the file)" if len(text) > most else text
+def beginning(file: Readable, most: int = MOST_TEXT) -> dict[str, Any]:
+    """{text, shortened}: that there is more is said beside it, never in it, where it would be copied, too."""
+    text = file.read(4 * most + 1).decode("utf-8", "replace")
+    return {"text": text[:most], "shortened": len(text) > most}
 
 
 def choice_of_artifact(found: dict[str, Any]) -> dict[str, Any]:
