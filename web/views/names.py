@@ -96,17 +96,28 @@ FIGURES = {
     "uses": _l("uses"),
     "weight": _l("weight"),
 }
+# Values that are words of ours; all others stand as they are.
+VALUES = {
+    "admin": _l("administrator"),
+    "link": _l("a link"),
+    "upload": _l("an upload"),
+    "user": _l("member"),
+}
 IDENTIFIER = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 
 
 def init_app(app: Flask) -> None:
-    for function in (figure_name, parameter_name, range_words, with_titles):
+    for function in (figure_name, parameter_name, range_words, value_name, with_titles):
         app.jinja_env.filters[function.__name__] = function
     app.jinja_env.globals.update(figure_names=figure_names, titles_of=titles_of)
 
 
 def figure_name(name: str) -> str:
     return str(FIGURES[name]) if name in FIGURES else name.replace("_", " ")
+
+
+def value_name(text: str) -> str:
+    return str(VALUES.get(text, text))
 
 
 def figure_names() -> dict[str, str]:
