@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from babel.messages.pofile import read_po, write_po
 
 import worker.families
 from shared import errors, samples
+from tests import raised
 from web.language import FOLDER, LANGUAGES
 from web.views.help import paragraphs
 
@@ -69,19 +71,22 @@ def _words(family: dict) -> Iterator[str]:
 
 
 def services() -> Catalog:
-    """What errors say by themselves, and the samples' names."""
+    """What errors say, by themselves and where they are raised, and the samples' names."""
     found = Catalog()
     for _name, one in inspect.getmembers(errors, inspect.isclass):
         if issubclass(one, errors.AppError):
             found.add(
                 (one.__doc__ or "").strip().splitlines()[0], locations=[("shared/errors.py", 0)]
             )
+    for text, files in raised.texts().items():
+        found.add(text, locations=[(file, 0) for file in files])
     for sample in samples.SAMPLES.values():
         for text in (sample.title, sample.note):
             found.add(text, locations=[("shared/samples.py", 0)])
     return found
 
 
+HEADERS = {"Language", "Plural-Forms", "Content-Type", "Content-Transfer-Encoding"}
 CATALOGUES = {"pages": pages, "families": families, "services": services}
 
 
@@ -99,6 +104,12 @@ def read(language: str, name: str) -> Catalog:
 
 def main() -> None:
     known: set = set()
+    before = {
+        (language, message.id): message.string
+        for language in TRANSLATED
+        for name in CATALOGUES
+        for message in read(language, name)
+    }
     for name, collect in CATALOGUES.items():
         template = collect()
         for message in list(template):
@@ -110,19 +121,26 @@ def main() -> None:
             catalogue = read(language, name)
             catalogue.update(template, no_fuzzy_matching=True)
             catalogue.obsolete.clear()
-            path = path_of(language, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                write_po(
-                    file,
-                    catalogue,
-                    width=110,
-                    omit_header=False,
-                    sort_output=True,
-                    include_lineno=False,
-                )
+            for message in catalogue:
+                # it may have stood in another one
+                message.string = message.string or before.get((language, message.id), "")
+            _write(path_of(language, name), catalogue)
             missing = [one for one in catalogue if one.id and not one.string]
-            print(f"{path.relative_to(ROOT)}: {len(catalogue)} texts, {len(missing)} to translate")
+            print(
+                f"{path_of(language, name).relative_to(ROOT)}: {len(catalogue)} texts, {len(missing)} to translate"
+            )
+
+
+def _write(path: Path, catalogue: Catalog) -> None:
+    """The same texts give the same file whenever they are collected: no date in its header."""
+    header = [f"{key}: {value}\\n" for key, value in catalogue.mime_headers if key in HEADERS]
+    texts = io.BytesIO()
+    write_po(texts, catalogue, width=110, omit_header=True, sort_output=True, include_lineno=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{catalogue.header_comment.strip()}\n")
+        file.write('msgid ""\nmsgstr ""\n' + "".join(f'"{line}"\n' for line in header) + "\n")
+        file.write(texts.getvalue().decode("utf-8").strip() + "\n")
 
 
 if __name__ == "__main__":

@@ -65,9 +65,14 @@ def init_app(app: Flask) -> None:
     app.context_processor(_appearance)
 
 
+def catalogue() -> NullTranslations:
+    """All texts in the reader's language."""
+    return PoDomain().get_translations()
+
+
 def translated(text: str) -> str:
     """A text that is not written in a template: of an error, a family, a sample."""
-    return str(PoDomain().get_translations().gettext(text)) if text else ""
+    return str(catalogue().gettext(text)) if text else ""
 
 
 def chosen_language() -> str:

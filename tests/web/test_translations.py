@@ -88,3 +88,10 @@ def test_pages_use_the_icons_that_are_fetched():
     used |= set(re.findall(r'symbol="([\w-]+)"', code))
     assert used
     assert used <= set(assets.ICONS)
+
+
+@pytest.mark.parametrize("name", messages.CATALOGUES)
+def test_a_catalogue_has_no_date_and_one_manner_of_address(name):
+    text = messages.path_of("zh_Hans_CN", name).read_text()
+    assert "Date" not in text.split("\n\n", 1)[0], "union merges would pile the dates up"
+    assert "您" not in text

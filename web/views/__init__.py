@@ -24,6 +24,7 @@ from web.views import (
     joining,
     media,
     models,
+    names,
     numbers,
     people,
     queue,
@@ -73,6 +74,7 @@ def init_app(app: Flask) -> None:
     numbers.init_app(app)
     words.init_app(app)
     media.init_app(app)
+    names.init_app(app)
     help.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True

@@ -54,6 +54,7 @@ TOLD = (
     _l("user created"),
     _l("worker drained"),
     _l("worker undrained"),
+    _l("artifact"),
     _l("dataset"),
     _l("invitation"),
     _l("job"),

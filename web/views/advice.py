@@ -1,4 +1,4 @@
-"""Files that the check of a dataset refused: what to do about each, and the reasons for the catalogue of texts."""
+"""Files that the check of a dataset refused: what to do about each."""
 
 from __future__ import annotations
 
@@ -40,40 +40,6 @@ ADVICE = (
     ("named like a picture", _l("Open it and export it as PNG, JPEG or WebP.")),
 )
 ELSE = _l("Export it as .txt, .jsonl or .csv, or as .png, .jpg or .webp.")
-
-# as worker/checking says them, numbers and quoted names taken out (web/said.py)
-REASONS = (
-    _l("is empty"),
-    _l("holds no text"),
-    _l("holds no documents"),
-    _l("is damaged or cut short"),
-    _l("is damaged in the archive"),
-    _l("is cut short in the archive"),
-    _l("is damaged in the archive: its checksum is wrong"),
-    _l("is larger than the archive says"),
-    _l("is not where the archive says"),
-    _l("has entries that overlap"),
-    _l("unpacks to suspiciously much"),
-    _l("is an archive inside an archive"),
-    _l("holds more than %(a)s files"),
-    _l("would be larger than %(a)s MB when unpacked"),
-    _l("would be larger than %(a)s GB when unpacked"),
-    _l("is larger than %(a)s MB"),
-    _l("is larger than %(a)s GB"),
-    _l("has more than %(a)s pixels"),
-    _l("is %(a)s x %(b)s pixels; %(c)s a side are accepted"),
-    _l("needs too much memory to be decoded"),
-    _l("is an animation; only still pictures are accepted"),
-    _l("holds NUL bytes, so it is no text"),
-    _l("is a PDF; send plain text, JSON lines or CSV"),
-    _l('must be an object like {"text": "..."}'),
-    _l("is not JSON; each line must be one object"),
-    _l("has a line of more than %(a)s characters"),
-    _l("there is no picture %(a)s in this upload"),
-    _l("%(a)s could be any of %(b)s pictures"),
-    _l("%(a)s must name a picture"),
-    _l("%(a)s must hold some text"),
-)
 
 
 def advice(message: str) -> str:

@@ -108,14 +108,14 @@ def _model(user: User, found: dict[str, Any]) -> dict[str, Any] | None:
 
 def _chain(lineage: dict[str, Any]) -> list[dict[str, Any]]:
     links = []
-    for name, called, page, argument in CHAIN:
+    for name, kind, page, argument in CHAIN:
         thing = lineage.get(name)
         if not thing:
             continue
         known = thing.get("id")
         links.append(
             {
-                "words": called,
+                "words": kind,
                 "title": thing.get("name") or (known[-6:] if known else _("of somebody else")),
                 "url": url_for(page, **{argument: known}) if known else "",
                 "sha256": thing.get("sha256", ""),

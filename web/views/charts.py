@@ -42,7 +42,6 @@ class Chart:
     lines: list[Line]
     x_marks: list[Mark]
     y_marks: list[Mark]
-    summary: str
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -77,7 +76,6 @@ def loss_chart(series: Mapping[str, Sequence[Sequence[Any]]]) -> Chart | None:
             Mark(place((value, low))[0], f"{value:,.0f}") for value in x_marks if _whole(value)
         ],
         y_marks=[Mark(place((0, value))[1], f"{value:.4g}") for value in y_marks],
-        summary="; ".join(f"{line.name}: {line.last:.4g}, best {line.best:.4g}" for line in lines),
         series=[name for name, _ in drawn],
     )
 
@@ -121,6 +119,5 @@ def _line(name: str, colour: int, points: list[Point], place: Any) -> Line:
     placed = [place(point) for point in points]
     path = "M" + "L".join(f"{x:g} {y:g}" for x, y in placed) if len(placed) > 1 else ""
     values = [y for _, y in points]
-    words = name.replace("_", " ").replace("val loss", "validation loss")
     end_x, end_y = placed[-1]
-    return Line(words, colour, path, end_x, end_y, values[-1], min(values))
+    return Line(name, colour, path, end_x, end_y, values[-1], min(values))

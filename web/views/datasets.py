@@ -239,4 +239,4 @@ def _with_texts(user: User, dataset: dict[str, Any], items: Any) -> list[dict[st
         return list(items)
     numbers, most = [one["n"] for one in items], media.SHORT_TEXT
     read = datasets.item_texts(studio(), user, dataset["id"], numbers, most + 1)
-    return [{**one, "text": media.told(read.get(one["n"]), most)} for one in items]
+    return [{**one, **media.told(read.get(one["n"]), most)} for one in items]

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from shared.models import User
 from web.requests import JobRequest, check
@@ -49,7 +50,7 @@ def sample() -> ResponseReturnValue:
     found = _checked(user, _sample_dataset(user) or datasets.add_sample(here, user, SAMPLE))
     family = _able_family()
     if found["state"] != "ready" or family is None:
-        text = "The data is here, but no worker that can use it has come yet. Try again shortly."
+        text = _("The data is here, but no worker that can use it has come yet. Try again shortly.")
         flash(text, "warning")
         return redirect(url_for("pages.datasets.show", dataset_id=found["id"]), 303)
     asked = {

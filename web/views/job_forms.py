@@ -17,10 +17,12 @@ from shared.models import User
 from shared.params import clean
 from web import forms
 from web.requests import JobRequest, check
+from web.said import said
 from web.security import absolute, current_user, studio
 from web.services import jobs, recall
 from web.services.recall import Recalled
 from web.views import snippets
+from web.views.names import with_titles
 
 Schema = Mapping[str, Any]
 Body = dict[str, Any]
@@ -87,8 +89,8 @@ def _key(after: str = "") -> str | None:
     nonce = request.form.get("nonce", "")
     if not nonce:
         return None
-    said = sorted((key, value) for key, value in request.form.items() if key != "csrf_token")
-    whole = (request.path, said, after) if after else (request.path, said)
+    sent = sorted((key, value) for key, value in request.form.items() if key != "csrf_token")
+    whole = (request.path, sent, after) if after else (request.path, sent)
     return "form-" + hashlib.sha256(repr(whole).encode("utf-8", "replace")).hexdigest()
 
 
@@ -194,6 +196,8 @@ def parts(
     wrong = None if fresh else priced.error
     values = given.values if fresh else forms.typed(request.form)
     fields = forms.fields_of(schema, values, problems_of(wrong))
+    for field in fields:
+        field.error = _told(field.error, fields)
     return {
         "fields": fields,
         "typed": _typed(given.own if fresh else request.form),
@@ -238,13 +242,20 @@ def errors_of(error: AppError | None, fields: list[forms.Field]) -> dict[str, st
     if error is None:
         return {}
     shown = {field.input for field in fields} | set(OWN_FIELDS)
-    said = forms.field_errors(problems_of(error))
-    here = {name: text for name, text in said.items() if name in shown}
-    rest = [f"{name}: {text}" if name else text for name, text in said.items() if name not in shown]
+    found = forms.field_errors(problems_of(error))
+    here = {name: text for name, text in found.items() if name in shown}
+    rest = [
+        f"{name}: {text}" if name else text for name, text in found.items() if name not in shown
+    ]
     own_words = error.message != (type(error).__doc__ or "").strip().splitlines()[0]
     if rest or not here:
         here[""] = error.message if own_words or not rest else " ".join(rest)
-    return here
+    return {name: _told(text, fields) for name, text in here.items()}
+
+
+def _told(text: str, fields: list[forms.Field]) -> str:
+    """In the words of the form."""
+    return with_titles(said(text), {field.name: field.label for field in fields})
 
 
 def problems_of(error: AppError | None) -> list[dict[str, str]]:

@@ -15,10 +15,12 @@ from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
 from shared.jobs import FINAL, STATES
 from shared.models import User
 from web.requests import CheckpointModelRequest, ContinueRequest, check
+from web.said import said
 from web.security import current_user, studio
 from web.services import continuing, datasets, families, jobs, models, queue
 from web.views import charts, media, numbers, words
 from web.views.deleting import delete_or_ask
+from web.views.names import parameter_name
 
 bp = Blueprint("jobs", __name__)
 
@@ -152,9 +154,14 @@ def _new(job_id: str, submit: Callable[[User], jobs.Submitted]) -> ResponseRetur
         job_id = submit(user).job["id"]
     except (Conflict, InvalidInput) as error:
         problems = error.errors if isinstance(error, InvalidInput) else []
-        reasons = [f"{one['pointer'].strip('/')} {one['message']}" for one in problems]
+        reasons = [_reason(one) for one in problems]
         flash("; ".join(reasons) or error.message, "warning")
     return redirect(url_for("pages.jobs.show", job_id=job_id), 303)
+
+
+def _reason(problem: dict[str, str]) -> str:
+    name = parameter_name(problem["pointer"].rpartition("/")[2])
+    return f"{name}: {said(problem['message'])}"
 
 
 @bp.post("/jobs/<job_id>/delete")
@@ -199,7 +206,7 @@ def _texts(events: list[Event]) -> dict[int, str]:
         text = one["data"].get("text")
         if one["type"] == "preview" and isinstance(text, str):
             newest[int(one["data"].get("index", 0))] = text
-    return {index: media.shortened(newest[index]) for index in sorted(newest)[:MOST_TEXTS]}
+    return {index: newest[index][: media.MOST_TEXT] for index in sorted(newest)[:MOST_TEXTS]}
 
 
 def _makes_pictures(job: dict[str, Any]) -> bool:

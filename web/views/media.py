@@ -53,9 +53,7 @@ def with_texts(user: User, found: Sequence[dict[str, Any]]) -> list[dict[str, An
     if not ids:
         return list(found)
     read = artifacts.texts_of(studio(), user, ids, MOST_TEXT + 1)
-    return [
-        {**one, "text": told(read.get(one["id"]))} if one["id"] in ids else one for one in found
-    ]
+    return [{**one, **told(read.get(one["id"]))} if one["id"] in ids else one for one in found]
 
 
 def rounds(user: User, job_id: str, most: int) -> dict[int, list[dict[str, Any]]]:
@@ -68,15 +66,12 @@ def rounds(user: User, job_id: str, most: int) -> dict[int, list[dict[str, Any]]
     return dict(sorted(by_step.items()))
 
 
-def told(text: str | None, most: int = MOST_TEXT) -> str:
-    """A text as a page shows it; the page stands also where the storage does not."""
+def told(text: str | None, most: int = MOST_TEXT) -> dict[str, Any]:
+    """{text, shortened} as a page shows it, which stands also where the storage does not. That there is more is said
+    beside the text, never in it, where it would be copied, too."""
     if text is None:
-        return str(_("The file is gone or cannot be read just now."))
-    return shortened(text, most)
-
-
-def shortened(text: str, most: int = MOST_TEXT) -> str:
-    return text[:most] + "\n… (the rest is in the file)" if len(text) > most else text
+        return {"text": str(_("The file is gone or cannot be read just now."))}
+    return {"text": text[:most], "shortened": len(text) > most}
 
 
 def choice_of_artifact(found: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared.errors import InUse, InvalidInput, NotFound
 from shared.models import User
 from web.api.archives import zip_answer
 from web.requests import ArtifactChange, ArtifactIds, check
+from web.said import said
 from web.security import current_user, studio
 from web.services import archives, artifacts, families, jobs, marks, models, results
 from web.services.job_lists import Page
@@ -115,7 +116,7 @@ def _change(user: User, ids: list[str], action: str) -> ResponseReturnValue:
     try:
         results.change_results(studio(), user, ids, check(ArtifactChange, changes[action]))
     except InvalidInput as error:
-        flash(_("This is no tag: %(why)s", why=error.errors[0]["message"]), "error")
+        flash(_("This is no tag: %(why)s", why=said(error.errors[0]["message"])), "error")
         return redirect(_back(), 303)
     flash(
         ngettext("%(num)s result is changed.", "%(num)s results are changed.", len(ids)), "success"

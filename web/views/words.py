@@ -11,6 +11,8 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel import ngettext
 
+from web.said import said
+from web.views.names import figure_name
 from web.views.numbers import figure, number, ordinal
 
 PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
@@ -180,7 +182,7 @@ def waiting_words(job: Mapping[str, Any]) -> str:
     if job.get("waits_for") and queue.get("reason") in (None, "waits_for"):
         return str(WAITS["waits_for"])
     if held := queue.get("waiting"):
-        return str(held).removeprefix("waiting: ")
+        return said(str(held).removeprefix("waiting: "))
     place, reason = queue.get("position"), queue.get("reason")
     if reason in WAITS:
         return str(WAITS[reason])
@@ -197,7 +199,7 @@ def reason_words(job: Mapping[str, Any]) -> str:
     if is_paused(job):
         return str(_("You paused it; it goes on when you resume it."))
     if held := queue.get("waiting"):
-        return str(held).removeprefix("waiting: ")
+        return said(str(held).removeprefix("waiting: "))
     why = "waits_for" if job.get("waits_for") and not queue.get("reason") else queue.get("reason")
     return str(REASONS.get(str(why), ""))
 
@@ -250,7 +252,7 @@ def plainly(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         text = _joined(plainly(part) for part in value) or str(_("none"))
     elif isinstance(value, Mapping):
-        pairs = (f"{name} {plainly(part)}" for name, part in value.items())
+        pairs = (f"{figure_name(name)} {plainly(part)}" for name, part in value.items())
         text = _joined(pairs) or str(_("none"))
     else:
         text = str(value)
@@ -260,7 +262,7 @@ def plainly(value: Any) -> str:
 def pairs(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Facts and figures, named in words."""
     return [
-        (_(name.replace("_", " ")), figure(value) if isinstance(value, float) else _fact(value))
+        (figure_name(name), figure(value) if isinstance(value, float) else _fact(value))
         for name, value in (found or {}).items()
     ]
 

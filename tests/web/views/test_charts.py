@@ -32,7 +32,7 @@ def test_training_comes_before_validation_and_other_figures_are_left_out():
     chart = loss_chart(
         {"kl": series([1]), "validation_loss": series([2, 1]), "loss": series([3, 2])}
     )
-    assert [line.name for line in chart.lines] == ["loss", "validation loss"]
+    assert [line.name for line in chart.lines] == ["loss", "validation_loss"]
     assert (chart.lines[0].last, chart.lines[0].best) == (2, 2)
     assert inside(chart)
 

@@ -8,6 +8,7 @@ for (const box of document.querySelectorAll("[data-curve]")) begin(box);
 async function begin(box) {
   const room = box.querySelector(".curve-room");
   const names = box.querySelector(".curve-names");
+  const said = JSON.parse(box.dataset.names);
   const [smooth, log, against] = ["#curve-smooth", "#curve-log", "#curve-x"].map((id) => box.querySelector(id));
   const series = new Map(); // name -> [[step, seconds, value]]
   const [hidden, listed] = [new Set(), new Set()];
@@ -122,7 +123,7 @@ async function begin(box) {
         const swatch = document.createElement("span");
         swatch.className = `swatch swatch-${(n % COLOURS) + 1}`;
         const text = document.createElement("span");
-        text.textContent = name.replaceAll("_", " ");
+        text.textContent = said[name] ?? name.replaceAll("_", " ");
         entry.append(tick, swatch, text, document.createElement("strong"));
         names.append(entry);
       }
