@@ -59,7 +59,7 @@ BREAK = re.compile(r"(?<=[;.]) ")
 # What is said about one entry, or one parameter of several.
 ABOUT = re.compile(r"(entry [\d,]+|/[\w/-]+|[a-z][\w.]*:) (.+)", re.IGNORECASE | re.DOTALL)
 WIDE_STOP = re.compile(r"([；。]) ")
-LONGEST = 2000
+LONGEST = 1000
 Templates = list[tuple[re.Pattern[str], str]]
 
 
