@@ -66,9 +66,8 @@ def content(artifact_id: str) -> Response:
 @told("A small picture of a result", file_answers(BYTES), query=ResultThumbnailSize, headers=RANGE)
 def thumbnail(artifact_id: str) -> Response:
     """A result never changes: its owner's browser keeps the small picture and does not ask again."""
-    query(
-        ResultThumbnailSize
-    )  # there is one so far, for the largest of these sizes on a dense screen
+    # there is one so far, for the largest of these sizes on a dense screen
+    query(ResultThumbnailSize)
     found, file, mine = artifacts.open_thumbnail(studio(), current_user(), artifact_id)
     response = file_answer(found, file, name=found["name"], in_place=True)
     if mine:
