@@ -1,4 +1,4 @@
-"""Attacks on the server as it really listens: raw requests, open streams, odd paths; and what no file may hold."""
+"""Attacks on the server as it really listens: raw requests, odd paths; and what no file may hold."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ import json
 import logging
 import re
 import socket
-from contextlib import ExitStack
 
 import httpx
 import pytest
 
 from shared.log import JsonFormatter
-from tests.servers import wait_until
 from tests.web.live import WebProcess
 from tests.work import ROOT
 from web import create_app
-
-STREAMS = 3
 
 
 @pytest.fixture
 def served(app, make_settings, database_url, monkeypatch):
     """The web server by itself, where somebody left FLASK_DEBUG in the environment."""
     monkeypatch.setenv("FLASK_DEBUG", "1")
-    settings = make_settings(
-        database_url=database_url, event_streams=STREAMS, web_threads=STREAMS + 2
-    )
-    web = WebProcess(settings)
+    web = WebProcess(make_settings(database_url=database_url))
     yield web
     web.kill()
 
@@ -90,35 +83,9 @@ def test_no_second_request_is_smuggled_in_a_body(served, headers):
 )
 def test_no_file_is_served_that_is_not_a_static_one(served, path):
     answer = raw(served, f"GET {path} HTTP/1.1\nHost: 127.0.0.1\nConnection: close\n\n")
-    assert re.match(rb"HTTP/1\.1 (303|400|404) ", answer), answer[:200]
+    assert re.match(rb"HTTP/1\.1 (303|400|401|404) ", answer), answer[:200]
     for word in (b"build-system", b"[core]", b"refs/heads", b"Index of", b"debugger.js\r"):
         assert word not in answer
-
-
-def test_streams_that_stay_open_leave_room_for_everybody_else(served, alice, work):
-    job_id = work.training(alice)["id"]
-    headers = {"Authorization": f"Bearer {alice.token}"}
-    address = f"{served.url}/api/v1/jobs/{job_id}"
-    limits = httpx.Limits(max_connections=50)
-    with httpx.Client(headers=headers, limits=limits, timeout=30) as client, ExitStack() as open_:
-
-        def another():
-            request = client.build_request(
-                "GET", f"{address}/events", headers={"Accept": "text/event-stream"}
-            )
-            answer = client.send(request, stream=True)
-            open_.callback(answer.close)
-            return answer
-
-        streams = [another() for _ in range(STREAMS)]
-        assert [one.status_code for one in streams] == [200] * STREAMS
-        refused = another()
-        assert refused.status_code == 503
-        assert json.loads(refused.read())["code"] == "too_many_streams"
-        for path in (address, f"{served.url}/healthz", f"{served.url}/api/v1/jobs"):
-            assert client.get(path).status_code == 200
-        streams[0].close()
-        wait_until(lambda: another().status_code == 200, 60, "the place of who left")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +147,9 @@ BANNED_CALLS = {
     *("unpickle", "mktemp", "Markup"),
 }
 # (file, call): why it is harmless
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED = {
+    ("web/views/numbers.py", "Markup"): "a text of its own; what it is given is escaped by format()"
+}
 
 
 def called(node: ast.Call) -> str:
