@@ -11,13 +11,16 @@ KEY = $(shell cat pyproject.toml constraints.txt package-lock.json web/assets.py
 STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CHECKED := atelier_client migrations shared tests web worker
-# those that need no worker, no device and no PostgreSQL, and are over in half a minute
+# those that need no worker, no device and no PostgreSQL
 FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/worker/data \
 	$(addprefix tests/web/test_,forms.py jobs_api.py children.py data_folder.py devices.py) \
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
-FAST := -k 'not postgresql' --ignore=tests/shared/test_job_property.py --ignore=tests/test_main_job_on_s3.py $(FAST_TESTS)
+# of these files: whole installations, and what waits for a slow server
+NOT_FAST := $(addprefix --ignore=tests/,test_main_job.py test_main_job_on_s3.py test_add_a_family.py \
+	shared/test_job_property.py shared/test_object_storage.py)
+FAST := -n 2 --dist worksteal -k 'not postgresql' $(NOT_FAST) $(FAST_TESTS)
 
-.PHONY: help install demo up check lint messages screenshots test test-gpu test-slow format migration
+.PHONY: help install demo up check lint messages screenshots test test-gpu test-slow coverage format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -78,12 +81,16 @@ screenshots: install .browser  ## pictures of every page in build/screenshots, a
 messages: install  ## bring the texts in web/translations up to date after a change of words
 	@$(BIN)/python -m tests.messages
 
-test: lint .browser  ## what `check` runs, then every test on real servers, with coverage
-	@# two at a time: most of the time is waiting for leases and servers
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+# two at a time: most of the time is waiting for leases and servers; the order of files is tests/conftest.py's
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
+test: lint .browser  ## what `check` runs, then every test on real servers
+	@$(BIN)/python -m pytest $(TOGETHER)
 
-test-slow: lint  ## the tests that take long: rarer faults, random kills, browsers
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not gpu'
+coverage: lint .browser  ## the same, and the lines that the tests ran; it takes longer
+	@$(BIN)/python -m pytest $(TOGETHER) --cov --cov-report=term:skip-covered
+
+test-slow: lint .browser  ## the tests that take long: rarer faults, random kills, browsers
+	@$(BIN)/python -m pytest $(TOGETHER) -m 'slow and not gpu'
 
 GPU_TESTS := tests/worker/test_cuda.py tests/test_main_job.py tests/worker/test_runner_torch.py tests/worker/test_generation_memory.py \
 	tests/worker/families/test_every_family.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,6 +31,30 @@ SHORT = {
     "drain_seconds": 10,
 }
 _numbers = itertools.count(1)
+# Few tests but minutes: were they left for last, all but one core would wait for them.
+LONG_FILES = (
+    "tests/test_main_job",
+    "tests/test_add_a_family",
+    "tests/faults/",
+    "tests/browser/",
+    "tests/worker/families/",
+    "tests/web/test_up.py",
+    "tests/web/test_demo.py",
+    "tests/web/test_cli_",
+    "tests/web/test_contract.py",
+    "tests/shared/test_job_property.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Long files first; `make test` has xdist hand files out in this order."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
+
+
+def cannot(reason: str):
+    """Skips what this machine does not let a test do. CI sets ATELIER_TEST_NO_SKIPS as root, and learns of it."""
+    (pytest.fail if os.environ.get("ATELIER_TEST_NO_SKIPS") else pytest.skip)(reason)
 
 
 @pytest.fixture(scope="session")

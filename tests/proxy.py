@@ -21,7 +21,7 @@ class Proxy:
         self._to_port = to_port
         self._flowing = threading.Event()
         self._flowing.set()
-        self._cut_at = b""
+        self._cut_at = self._after = b""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
@@ -40,9 +40,12 @@ class Proxy:
         """Every connection ends at once, without a goodbye."""
         self._loop.call_soon_threadsafe(self._abort_all)
 
-    def cut_reply_to(self, word: bytes) -> None:
-        """Once: what holds `word` reaches the server, its reply never comes back."""
-        self._cut_at = word
+    def cut_reply_to(self, word: bytes, after: bytes = b"") -> None:
+        """Once: what holds `word` reaches the server, its reply never comes back.
+
+        With `after`, only on a connection that has said that before.
+        """
+        self._after, self._cut_at = after, word
 
     # ---- the life of it
 
@@ -93,6 +96,7 @@ class Proxy:
                 end.transport.abort()
 
     async def _pass_on(self, source, sink, ends, *, asking: bool) -> None:
+        said = False
         while data := await source.read(CHUNK):
             while not self._flowing.is_set():
                 await asyncio.sleep(0.02)
@@ -102,7 +106,8 @@ class Proxy:
                 await asyncio.sleep(len(data) / self.bytes_per_second)
             sink.write(data)
             await sink.drain()
-            if asking and self._cut_at and self._cut_at in data:
+            said = said or self._after in data
+            if asking and said and self._cut_at and self._cut_at in data:
                 await self._cut(source, sink, ends)
                 return
         with suppress(OSError):

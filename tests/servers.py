@@ -93,7 +93,8 @@ class ValkeyServer:
 class PostgresServer:
     """A PostgreSQL server on a loopback port."""
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
+        self.durable = durable  # as in use: a commit waits for the disk
         self.root = Path(tempfile.mkdtemp(prefix="atelier-pg-"))
         self.data = self.root / "data"
         self.port = free_port()
@@ -110,12 +111,8 @@ class PostgresServer:
         if not self.data.exists():
             self._run("initdb", "-D", self.data, "-U", "atelier", "-A", "trust", "-E", "UTF8", "-N")
         # A killed process loses nothing without fsync; only a power cut would.
-        options = (
-            "fsync=off",
-            "full_page_writes=off",
-            "max_connections=200",
-            "shared_buffers=32MB",
-        )
+        quick = () if self.durable else ("fsync=off", "full_page_writes=off")
+        options = (*quick, "max_connections=200", "shared_buffers=32MB")
         arguments = [self._bin / "postgres", "-D", self.data, "-p", self.port, "-k", self.root]
         arguments += [part for option in options for part in ("-c", option)]
         with (self.root / "log").open("ab") as out:

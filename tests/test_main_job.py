@@ -94,7 +94,7 @@ def test_streamed_events_are_the_listed_ones_and_resume(atelier, client, languag
 def test_generations_run_during_a_training_and_leave_its_weights_alone(
     client, prose, language_model
 ):
-    training = train(client, prose, {**TRAINING, "steps": 400, "validate_every": 20})
+    training = train(client, prose, {**TRAINING, "steps": 120})
     wait_until(lambda: client.jobs.get(training["id"])["progress"]["step"] > 5, 60, "it trains")
     jobs = [
         client.jobs.submit(
@@ -109,7 +109,7 @@ def test_generations_run_during_a_training_and_leave_its_weights_alone(
     assert client.jobs.get(training["id"])["state"] == "running"
     assert all(len(job["result"]["artifacts"]) == 2 for job in done)
     disturbed = ended(client, training)
-    alone = ended(client, train(client, prose, {**TRAINING, "steps": 400, "validate_every": 20}))
+    alone = ended(client, train(client, prose, {**TRAINING, "steps": 120}))
     hashes = {client.models.get(job["result"]["model_id"])["sha256"] for job in (disturbed, alone)}
     assert len(hashes) == 1
 

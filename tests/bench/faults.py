@@ -1,14 +1,15 @@
-"""The same jobs and the same faults on three systems: stock Celery, Celery with late acks, and Atelier.
+"""The same jobs and the same faults on stock Celery, on Celery with late acks, the same with a durable Redis, and here.
 
 Each episode starts a system with two workers of one job each, submits jobs of the same length, injects one fault at a
-moment drawn from the seed (the same for all three), and waits. A job counts as
+moment drawn from the seed (the same for all), and waits. A job counts as
 
 * lost: it was accepted and neither its result nor any message or row of it is left;
 * late: it was done, or still waits, more than lease + 5 s after the fault beyond what the work itself takes;
 * doubled: it has more than one result.
 
 The peers are ordinary projects (celery_peer.py): two prefork workers of one child, which a process manager starts again
-half a second after they end and kills 10 s after SIGTERM; result rows in SQLite, Valkey without persistence.
+half a second after they end and kills 10 s after SIGTERM; result rows in SQLite, Valkey without persistence, or
+(a column) with `appendonly yes`.
 `visibility` needs no crash: the broker's timeout is shorter than the job.
 """
 
@@ -81,12 +82,13 @@ def episodes(seed: int, each: int) -> list[Episode]:
 class Peer:
     """Celery workers under a small process manager."""
 
-    def __init__(self, folder: Path, late: bool, episode: Episode) -> None:
+    def __init__(self, folder: Path, late: bool, episode: Episode, durable: bool) -> None:
         from tests.bench import celery_peer
 
         self.folder, self._late = folder, late
         self.valkey = ValkeyServer(folder)
-        self.valkey.start()
+        self._redis = ("--appendonly", "yes") if durable else ()
+        self.valkey.start(*self._redis)
         self.database = folder / "results.db"
         with sqlite3.connect(self.database) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -162,7 +164,7 @@ class Peer:
         elif kind == "kill -9 redis":
             self.valkey.kill()
             time.sleep(RESTART_SECONDS)
-            self.valkey.start()
+            self.valkey.start(*self._redis)
         elif kind == "flushall":
             with self.valkey.client() as client:
                 client.flushall()
@@ -286,9 +288,9 @@ def until(system: Peer | Ours, check, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def play_peer(late: bool, episode: Episode) -> Counter[str]:
+def play_peer(late: bool, episode: Episode, durable: bool = False) -> Counter[str]:
     with tempfile.TemporaryDirectory() as folder:
-        peer = Peer(Path(folder), late, episode)
+        peer = Peer(Path(folder), late, episode, durable)
         try:
             return play(peer, episode)
         finally:
@@ -312,6 +314,7 @@ def play_ours(episode: Episode) -> Counter[str]:
 COLUMNS = {
     "stock Celery": lambda episode: play_peer(False, episode),
     "late acks": lambda episode: play_peer(True, episode),
+    "and appendonly": lambda episode: play_peer(True, episode, durable=True),
     "Atelier": play_ours,
 }
 

@@ -12,8 +12,9 @@ import json
 import time
 from datetime import datetime
 
-from tests.bench.loaded import loaded, quantile, verdict
+from tests.bench.loaded import loaded, quantile
 from tests.bench.raw_http import Line
+from tests.bench.verdicts import verdict
 
 STREAM = "text/event-stream"
 

@@ -22,10 +22,6 @@ def quantile(values, share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def verdict(name: str, value: float, most: float, unit: str) -> None:
-    print(f"  {name:44} {value:9.2f} {unit} of {most:g}: {'ok' if value <= most else 'MISSED'}")
-
-
 class Loaded:
     """A running installation, its database, and one model that everybody may use."""
 

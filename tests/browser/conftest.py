@@ -23,7 +23,7 @@ SERIOUS = ("serious", "critical")
 def chromium_path() -> str:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert path, (
-        "no Chromium: `make browser` installs it, or apt-get install chromium fonts-noto-cjk"
+        "no Chromium: `make test` installs it for root, or apt-get install chromium fonts-noto-cjk"
     )
     return path
 

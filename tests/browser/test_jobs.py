@@ -309,7 +309,8 @@ def test_how_they_look(page_at, generation, digits, width, scheme, language):
         "job-generation": f"/jobs/{generation.id}",
     }.items():
         page.goto(path)
-        page.wait_for_timeout(500)  # the curve is drawn
+        if name == "job-training":
+            expect(page.locator(".curve-room canvas")).to_be_visible()
         assert fits(page), name
         shoot(page, f"{name}-{width}-{scheme}-{language}")
 

@@ -41,10 +41,7 @@ def texts(atelier):
     """Two texts of a model that has hardly begun to learn."""
     client = atelier.ann
     data = client.datasets.add(sample="python-docs").wait()
-    params = {"steps": 20, "context_length": 64, "layers": 1, "width": 32}
-    schema = next(f for f in client.families.list() if f["name"] == "transformer_lm")
-    known = schema["actions"]["train"]["schema"]["properties"]
-    params = {name: value for name, value in params.items() if name in known}
+    params = {"steps": 20, "block_size": 64, "n_layer": 1, "n_head": 2, "n_embd": 32}
     job = client.jobs.submit(
         "train", params, family="transformer_lm", dataset_id=data.id, name="Tiny words", seed=1
     )

@@ -1,4 +1,4 @@
-"""Faults 41, 42, 45 and 48: the database or the disk goes away under running jobs, and comes back."""
+"""Faults 41, 42 and 45: the database goes away under running jobs, and comes back."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -17,7 +18,7 @@ DRAIN_LIMIT = 45
 def running_training(bench, **params):
     job = bench.train(steps=50, step_seconds=0.05, **params)
     worker = bench.worker()
-    bench.wait_step(job, 5)
+    bench.wait_checkpoint(job, 5)
     worker.look()
     return job, worker
 
@@ -114,7 +115,12 @@ def test_an_asked_drain_stops_claims_until_it_is_withdrawn(bench):
     bench.ask_drain(True)
     bench.wait(job, "queued")
     assert bench.job(job).strikes == 0
+    other = bench.generate()
+    until = time.monotonic() + 10 * bench.settings.poll_seconds
+    wait_until(lambda: time.monotonic() > until, what="ten looks into the queue")
+    assert {bench.job(one).state for one in (job, other)} == {"queued"}
     bench.ask_drain(False)
+    assert bench.wait(other).state == "succeeded"
     assert bench.wait(job).state == "succeeded"
     assert worker.process.poll() is None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.models import Result
+from tests.conftest import cannot
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -37,7 +38,7 @@ def memory_group():
         yield group
         wait_until(lambda: _removed(group), 30, "the end of the group")  # noqa: B023
         return
-    pytest.skip("no control group with a memory limit can be made here")
+    cannot("no control group with a memory limit can be made here")
 
 
 def _removed(group: Path) -> bool:

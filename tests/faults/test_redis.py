@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,24 @@ def own_bench(make_bench, own_valkey):
 
 def test_flushall_loses_nothing_that_is_queued(own_bench, own_valkey):
     own_valkey.start()
-    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(200)]
-    with own_valkey.client() as client:
-        client.flushall()
     own_bench.worker()
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    own_bench.ask_drain(True)
+    wait_until(
+        lambda: own_bench.worker_states() == {"draining"}, what="a worker that claims nothing"
+    )
+    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(1000)]
+    wakeups = Wakeups(own_bench.settings)
+    wakeups.wake("interactive")
+    wakeups.close(10)
+    with own_valkey.client() as client:
+        assert client.dbsize() > 0
+        client.flushall()
+        assert client.dbsize() == 0
+    own_bench.ask_drain(False)
+    own_bench.wait(jobs[0], "running", "succeeded", seconds=10)
     for job in jobs:
-        assert own_bench.wait(job, seconds=60).state == "succeeded"
+        assert own_bench.wait(job, seconds=120).state == "succeeded"
 
 
 def test_flushall_during_a_run_is_not_noticed(own_bench, own_valkey):
@@ -85,20 +99,36 @@ def test_reset_connections_start_nothing_twice(own_bench, own_valkey):
     assert (found.state, found.attempt) == ("succeeded", 1)
 
 
-def test_ten_thousand_wakeups_run_each_job_once(own_bench, own_valkey):
+def test_thousands_of_wakeups_run_each_job_once(own_bench, own_valkey):
+    """Messages and not calls of wake(), of which many become one."""
     own_valkey.start()
-    wakeups = Wakeups(own_bench.settings)
-    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(5)]
-    own_bench.worker()
-    for _ in range(10_000):
-        wakeups.wake("interactive")
-    for job in jobs:
-        found = own_bench.wait(job)
-        assert (found.state, found.attempt) == ("succeeded", 1)
-    wakeups.close()
     key = own_bench.settings.redis_prefix + wake_queue("interactive")
+    jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(5)]
+    wakeups = Wakeups(own_bench.settings)
+    wakeups.wake("interactive")
+    wakeups.close(10)
     with own_valkey.client() as client:
-        wait_until(lambda: client.llen(key) == 0, what="the queue to be drained")
+        [message] = client.lrange(key, 0, -1)
+        client.lpush(key, *(another(message) for _ in range(2000)))
+        assert client.llen(key) > 1000
+        flooded = own_bench.worker()
+        for job in jobs:
+            found = own_bench.wait(job)
+            assert (found.state, found.attempt) == ("succeeded", 1)
+        wait_until(lambda: client.llen(key) == 0, seconds=180, what="the queue to be drained")
+    calm = own_bench.worker("device-1")
+    wait_until(lambda: "ready." in calm.log.read_text(), 60, "a worker that was never flooded")
+    assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    grown = flooded.child().memory_info().rss - calm.child().memory_info().rss
+    assert grown < 32 << 20, f"{grown >> 20} MB"
+
+
+def another(message: bytes) -> str:
+    """The same message as if it had been sent once more."""
+    sent = json.loads(message)
+    sent["headers"]["id"] = sent["properties"]["correlation_id"] = str(uuid.uuid4())
+    sent["properties"]["delivery_tag"] = str(uuid.uuid4())
+    return json.dumps(sent)
 
 
 def test_rubbish_in_the_queue_does_not_keep_the_worker_from_working(own_bench, own_valkey):

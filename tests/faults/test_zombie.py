@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 
+import psutil
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import update
 
+from shared import scheduling
+from shared.models import Job, Result
 from tests.servers import wait_until
-from tests.work import is_alive
+
+REFUSED = "is not published with the others: LeaseLost"
 
 
 @pytest.fixture
@@ -17,48 +23,69 @@ def overrides():
     return {"frozen_seconds": 600}
 
 
-def stop_between_writes(bench, processes) -> None:
-    """Stops them where none of them holds a lock of the database, which would keep everybody else from writing."""
-
-    def stopped() -> bool:
-        for process in processes:
-            process.send_signal(signal.SIGSTOP)
-        try:
-            bench.reap()
-        except OperationalError:
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
-            return False
+def stopped_without_a_lock(bench, process) -> bool:
+    """One that sleeps in a transaction of SQLite keeps everybody else from writing."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, 10, "the stop")
+    kind, _, path = bench.settings.database.partition(":///")
+    if kind != "sqlite":
         return True
+    with closing(sqlite3.connect(path, timeout=0.1)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            return False
+    return True
 
-    wait_until(stopped, 60, "a moment between two writes")
+
+def stopped_before_its_publish(bench):
+    """A worker whose child sleeps with a result at hand that it has not written, and whose lease is over."""
+    job = bench.train(steps=10, step_seconds=0.02)
+    # it stays there long enough to be stopped, and sleeps no longer than that if it is stopped for longer
+    worker = bench.worker(failpoint="before_publish:sleep20:1")
+    child = worker.child()
+    wait_until(lambda: list(bench.storage.keys("models")), 60, "its result to be stored")
+    wait_until(lambda: stopped_without_a_lock(bench, child), 10, "a moment between two writes")
+    wait_until(lambda: bench.reap() or bench.job(job).state == "queued", what="the lease to end")
+    return job, worker, child
+
+
+def wake(worker, child) -> None:
+    child.send_signal(signal.SIGCONT)
+    wait_until(lambda: REFUSED in worker.log.read_text(), 60, "its publish to be refused")
 
 
 def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
-    job = bench.train(steps=40, step_seconds=0.05)
-    zombie = bench.worker()
-    bench.wait_step(job, 5)
-    stopped = [zombie.child(), zombie.runner()]
-    stop_between_writes(bench, stopped)
+    job, zombie, child = stopped_before_its_publish(bench)
     bench.worker("device-1")
     found = bench.wait(job, "succeeded", seconds=60)
-    for process in stopped:
-        process.send_signal(signal.SIGCONT)
-    wait_until(lambda: not is_alive(stopped[1]), what="the zombie's runner to be killed")
-    after = bench.job(job)
-    assert (after.state, after.version) == ("succeeded", found.version)
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
-    job = bench.train(steps=100, step_seconds=0.05)
-    worker = bench.worker()
-    bench.wait_step(job, 5)
-    child = worker.child()
-    stop_between_writes(bench, [child])
-    before = bench.job(job).fence
-    wait_until(lambda: bench.reap() or bench.job(job).state == "queued", what="the lease to end")
-    child.send_signal(signal.SIGCONT)
-    found = bench.wait(job, "succeeded", seconds=60)
     assert found.attempt == 2
-    assert found.fence > before + 1
+    wake(zombie, child)
+    after = bench.job(job)
+    assert (after.state, after.attempt, after.version) == ("succeeded", 2, found.version)
+
+
+def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
+    """The job is running, and its own again: the fence alone tells the old attempt from the new one."""
+    job, worker, child = stopped_before_its_publish(bench)
+    first = bench.job(job).fence
+    (owner,) = bench.worker_ids()
+    offer = scheduling.Offer(
+        worker_id=owner,
+        lanes=("train",),
+        families={"sleep_steps": 1},
+        limit=1,
+        lease_seconds=600,
+    )
+    with bench.db.writing() as session:
+        assert [one.id for one in scheduling.claim(session, offer)] == [job]
+    wake(worker, child)
+    found = bench.job(job)
+    assert (found.state, found.owner, found.attempt) == ("running", owner, 2)
+    assert found.fence > first
+    with bench.db.writing() as session:
+        assert session.get(Result, job) is None
+        session.execute(update(Job).where(Job.id == job).values(lease_until=1))
+    assert bench.wait(job, seconds=60).attempt == 3
+    assert bench.job(job).state == "succeeded"

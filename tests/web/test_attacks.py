@@ -7,9 +7,11 @@ import re
 import time
 
 import pytest
+from sqlalchemy import select
 
 from shared.ids import new_id
-from shared.models import Dataset, Job, Model
+from shared.models import BrowserSession, Dataset, Job, Model
+from tests.web.browsing import Browser
 from tests.web.conftest import API
 
 # Every rule must be in one of these; a new one fails until somebody has thought about it.
@@ -103,6 +105,15 @@ def test_what_is_for_administrators_is_refused_to_others(app, alice, person):
             assert answer.status_code not in (401, 403, 405, 500), (method, path)
 
 
+def session_of(app, person):
+    """The id of a browser in which this person is signed in."""
+    Browser(app, person.user)
+    with app.extensions["atelier"].db.reading() as session:
+        return session.scalar(
+            select(BrowserSession.id).where(BrowserSession.user_id == person.user.id)
+        )
+
+
 def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
     """The matrix: every object route, every method, with another user's id."""
     artifact_id = work.artifact(alice)
@@ -112,7 +123,7 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
         "model_id": work.model(alice),
         "dataset_id": work.dataset(alice),
         "token_id": alice.get("/me/tokens").json["items"][0]["id"],
-        "session_id": "0" * 64,
+        "session_id": session_of(app, alice),
         "upload_id": alice.post(
             "/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
         ).json["id"],
@@ -134,6 +145,8 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
             tried += 1
     assert tried >= 30
     assert alice.get(f"/artifacts/{artifact_id}").status_code == 200
+    with app.extensions["atelier"].db.reading() as session:
+        assert session.get(BrowserSession, ids["session_id"])
 
 
 def test_the_matrix_would_notice(app, alice, work, things):

@@ -16,14 +16,16 @@ from tests.servers import wait_until
 from web import children
 from web.children import Child
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+
+SOON = 10  # nobody here ends by himself before
 
 
 @pytest.fixture
 def make_child():
     made = []
 
-    def make(code: str = "import time; time.sleep(60)") -> Child:
+    def make(code: str = "import time; time.sleep(3600)") -> Child:
         child = Child("sleeper", [sys.executable, "-c", code], dict(os.environ))
         made.append(child)
         return child
@@ -104,21 +106,21 @@ def test_the_rest_of_its_group_goes_with_it(make_child):
     with os.fdopen(reading) as output:
         grandchild = int(output.readline())
     wait_until(lambda: child.tend() and child.deaths)
-    wait_until(lambda: not psutil.pid_exists(grandchild) or is_zombie(grandchild))
+    wait_until(lambda: not psutil.pid_exists(grandchild) or is_zombie(grandchild), SOON)
 
 
 def test_it_dies_with_the_process_that_started_it(tmp_path):
     code = (
         "import os, sys, time; from web.children import Child\n"
-        "c = Child('x', [sys.executable, '-c', 'import time; time.sleep(60)'], dict(os.environ))\n"
-        "c.start(); print(c.process.pid, flush=True); time.sleep(60)"
+        "c = Child('x', [sys.executable, '-c', 'import time; time.sleep(3600)'], dict(os.environ))\n"
+        "c.start(); print(c.process.pid, flush=True); time.sleep(3600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     with parent.stdout:
         pid = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid))
+    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), SOON)
 
 
 def is_zombie(pid: int) -> bool:

@@ -125,6 +125,9 @@ def test_a_download_of_an_archive_goes_on(web, proxy, atelier, work, alice, tmp_
     (job,) = [row for row in work.claim() if row.id == job_id]
     work.succeed(job, (DATA,))
     url = f"http://127.0.0.1:{proxy.port}"
+    proxy.bytes_per_second = (
+        BYTES_PER_SECOND // 4
+    )  # the server dies some pieces after it is told to
     target = tmp_path / "results.zip"
     fetching = atelier(url, "job", "archive", job_id, "-o", target)
     restart_when(web, fetching.stderr, "of 20,97")

@@ -154,3 +154,11 @@ def test_only_so_many_levels_are_read(alice, depth):
     answer = alice.post("/jobs", data='{"x":' * depth + "1" + "}" * depth)
     expected = {19: (422, "invalid_input"), 21: (400, "bad_request")}[depth]
     assert (answer.status_code, answer.json["code"]) == expected
+
+
+@pytest.mark.parametrize("torn", ['"<", "", W/"x"', '"', "W/", ",,", '"1" "2"', "*"])
+def test_a_torn_if_none_match_is_no_fault_of_ours(alice, work, torn):
+    job_id = work.training(alice)["id"]
+    alice.post(f"/jobs/{job_id}/cancel")  # what has ended is not waited for
+    answer = alice.get(f"/jobs/{job_id}?wait=1", headers={"If-None-Match": torn})
+    assert answer.status_code in (200, 304)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 
 import pytest
 
@@ -173,7 +174,10 @@ def test_no_canary_leaves_its_cage(installation, logged, monkeypatch):
         post(kind="generate", model_id=model_id, params={"word": 3}, seed=CANARIES["prompt"])
     )
     answers.append(client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}x"}))
-    answers.append(client.post("/sign-in", data={"name": "ann", "password": CANARIES["password"]}))
+    csrf = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/sign-in").text)[1]
+    form = {"csrf_token": csrf, "name": "ann", "password": CANARIES["password"]}
+    answers.append(client.post("/sign-in", data=form))
+    assert answers[-1].status_code == 401, "the password was not looked at"
     with monkeypatch.context() as patch:
         patch.setattr(disk, "usage", lambda _: int(CANARIES["prompt"]))
         asked = {"params": {"word": CANARIES["prompt"]}}

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from shared.models import Artifact, FamilyRow, JobEvent, MetricPoint, Model, Result, Worker
+from shared.models import Artifact, FamilyRow, Job, JobEvent, MetricPoint, Model, Result, Worker
 from tests import oracle
 from tests.servers import wait_until
 from tests.work import FAMILIES, Work, WorkerProcess
@@ -109,9 +109,18 @@ def test_a_generation_that_waits_for_a_training_uses_its_model(work, worker):
 def test_two_workers_share_a_queue_and_run_each_job_once(work, worker):
     second = WorkerProcess(work.settings, "device-1")
     try:
-        jobs = [work.generate(count=1, steps=5) for _ in range(30)]
-        found = [work.wait(job, seconds=60) for job in jobs]
-        assert {(job.state, job.attempt) for job in found} == {("succeeded", 1)}
+        wait_until(lambda: [row.state for row in rows(work, Worker)] == ["ready"] * 2, what="both")
+        jobs = [work.generate(count=1, steps=5) for _ in range(60)]
+        owners = set()
+
+        def have_ended():
+            found = rows(work, Job)
+            owners.update(job.owner for job in found if job.owner)
+            return all(job.state == "succeeded" for job in found) and found
+
+        found = wait_until(have_ended, 90, "the end of all")
+        assert [job.attempt for job in found] == [1] * len(jobs)
+        assert len(owners) == 2
     finally:
         second.end()
 

@@ -62,6 +62,9 @@ TAG = select(Job.version, Job.state, NOW.label("at")).where(
     Job.id == bindparam("job_id"), Job.user_id == bindparam("user_id"), Job.deleted_at.is_(None)
 )
 
+# To whoever polls with the tag of a queued job its place in the queue is told anew so often, and not at every poll.
+PLACE_SECONDS = 30
+
 log = logging.getLogger(__name__)
 
 
@@ -242,7 +245,7 @@ def job_tag(studio: Studio, user: User, job_id: str) -> tuple[int, str, str]:
     if row is None:
         raise NotFound()
     # the place in the queue moves without the row: while queued the clock is part of the tag
-    bucket = f".{int(row.at // 2)}" if row.state == "queued" else ""
+    bucket = f".{int(row.at // PLACE_SECONDS)}" if row.state == "queued" else ""
     return row.version, row.state, f'"{row.version}{bucket}"'
 
 

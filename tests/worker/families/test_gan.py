@@ -165,12 +165,14 @@ def test_it_learns_which_class_is_which_and_how_varied_it_is(learnt):
     assert np.std(light) > 15  # of the real ones: 49
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["non_saturating", "wasserstein"])
 def test_the_other_losses_learn_it_too(tmp_path, loss):
     run, _ = trained(bars(tmp_path), loss=loss, **LEARNING)
     assert_knows_classes(run.result)
 
 
+@pytest.mark.slow
 def test_the_mlp_learns_it_too(tmp_path):
     run, _ = trained(bars(tmp_path), network="mlp", **LEARNING)
     assert_knows_classes(run.result)
