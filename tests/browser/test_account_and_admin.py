@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import PASSWORD, axe, fits, shoot
 from tests.installation import Installation
@@ -166,3 +167,21 @@ def test_the_forms_of_administrators_need_no_script(page_at):
     page.get_by_label("Name of a new token").fill("plain")
     page.get_by_role("button", name="Create a token").click()
     assert page.locator(".notice .copyable pre").inner_text().startswith("atelier_")
+
+
+@pytest.mark.parametrize("throws", [True, False])
+def test_notifications_that_the_browser_cannot_show_are_not_promised(page_at, throws):
+    page = page_at()
+    body = "throw new TypeError('Illegal constructor')" if throws else ""
+    page.add_init_script(
+        "window.Notification = class { static permission = 'granted';"
+        " static requestPermission = async () => 'granted';"
+        f" constructor() {{ {body} }} addEventListener() {{}} }};"
+    )
+    page.goto("/account")
+    page.get_by_role("button", name="Choose…").click()
+    box = page.get_by_label("Show a notification")
+    box.click()
+    if throws:
+        page.get_by_text("does not allow notifications").wait_for()
+    expect(box).to_be_checked(checked=not throws)
