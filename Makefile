@@ -11,13 +11,12 @@ KEY = $(shell cat pyproject.toml constraints.txt package-lock.json web/assets.py
 STAMP := $(VENV)/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq
 CHECKED := atelier_client migrations shared tests web worker
-# those that need no worker, no device and no PostgreSQL
-FAST_TESTS := $(wildcard tests/test_*.py) tests/migrations tests/shared tests/worker/data \
+# those that need no worker, no device, no PostgreSQL, no whole installation and no slow server
+WHOLE := $(addprefix tests/test_,main_job.py main_job_on_s3.py add_a_family.py)
+FAST_TESTS := $(filter-out $(WHOLE),$(wildcard tests/test_*.py)) tests/migrations tests/shared tests/worker/data \
 	$(addprefix tests/web/test_,forms.py jobs_api.py children.py data_folder.py devices.py) \
 	$(addprefix tests/worker/test_,labels.py link.py run.py)
-# of these files: whole installations, and what waits for a slow server
-NOT_FAST := $(addprefix --ignore=tests/,test_main_job.py test_main_job_on_s3.py test_add_a_family.py \
-	shared/test_job_property.py shared/test_object_storage.py)
+NOT_FAST := $(addprefix --ignore=tests/shared/test_,job_property.py object_storage.py)
 FAST := -n 2 --dist worksteal -k 'not postgresql' $(NOT_FAST) $(FAST_TESTS)
 
 .PHONY: help install demo up check lint messages screenshots test test-gpu test-slow coverage format migration
