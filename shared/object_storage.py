@@ -180,9 +180,11 @@ class ObjectStorage:
         """Writes, reads and deletes a small object, of this call's own. Raises StorageAway, StorageFull."""
         key = f"{PROBE}/{new_id()}.txt"
         self.put_bytes(key, b"atelier")
-        with self.open(key) as file:
-            file.read()
-        self.delete(key)
+        try:
+            with self.open(key) as file:
+                file.read()
+        finally:
+            self.delete(key)
 
 
 class Damaged(StorageAway):

@@ -50,14 +50,16 @@ class Device:
 
     def _found(self, torch: ModuleType | None) -> str:
         """A GPU if torch can use one. One that is there but of no use is told, for a CPU is a hundred times slower."""
-        if torch is None or not wants_cuda("auto"):
+        if torch is None:
             return "cpu"
-        try:
-            torch.zeros(1, device="cuda")
-        except (AssertionError, RuntimeError) as error:
-            self.problem = f"This machine has a GPU, but PyTorch cannot use it: {error}"[:500]
-            return "cpu"
-        return "cuda"
+        if torch.cuda.is_available():  # also when its memory is full: that passes
+            return "cuda"
+        if wants_cuda("auto"):
+            try:
+                torch.cuda.init()
+            except (AssertionError, RuntimeError) as error:
+                self.problem = f"This machine has a GPU, but PyTorch cannot use it: {error}"[:500]
+        return "cpu"
 
     def _prepare(self, torch: ModuleType) -> None:
         torch.set_num_interop_threads(1)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from shared import packs
 from shared.config import Settings
-from shared.errors import BadData, NotFound, StorageFull
+from shared.errors import BadData, NotFound, StorageAway, StorageFull
 from shared.storage import CHUNK, Storage, sha256_of, told_when_full
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ class Inputs:
             try:
                 shutil.copyfileobj(source, file, CHUNK)
                 file.flush()
-                _linked(partial, target)
+                if not _linked(partial, target):
+                    raise StorageAway()  # so slow that it was taken for a dead worker's
                 partial.replace(cached)
             except BaseException:
                 partial.unlink(missing_ok=True)

@@ -26,7 +26,8 @@ def _resize(before: int, after: int) -> None:
             existing_type=sa.String(length=before),
             type_=sa.String(length=after),
             existing_nullable=False,
-            postgresql_using=f"left(subject_id, {after})",
+            # widening is a change of the catalogue; an expression would have the table written anew
+            postgresql_using=f"left(subject_id, {after})" if after < before else None,
         )
     if op.get_bind().dialect.name == "sqlite":
         # the table was made again, and its triggers went with the old one

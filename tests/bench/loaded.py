@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from shared import jobs
 from shared.config import read_settings
 from shared.db import Database, clock
 from shared.job_records import NewJob
-from shared.models import Model, User, Worker
+from shared.models import Job, Model, User, Worker
 from tests.bench.fill import a_model
 from tests.installation import ROOT, Installation
 
@@ -67,6 +67,11 @@ class Loaded:
                     )
                     made.append(jobs.accept(session, new).id)
         return made
+
+    def running(self) -> int:
+        with self.db.reading() as session:
+            count = select(func.count()).select_from(Job).where(Job.state == "running")
+            return session.scalar(count) or 0
 
     def drain(self, asked: bool) -> None:
         """As an administrator does, so that a queue can be filled before it is worked at."""

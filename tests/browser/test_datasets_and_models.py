@@ -84,7 +84,7 @@ def test_from_a_drop_to_a_shared_model(page_at, api, bob, watch):
     model_id = job.wait(timeout=120).result_or_raise()["result"]["model_id"]
 
     page.goto(f"/models/{model_id}")
-    assert page.locator("[data-step].seen").count() == 1
+    assert page.locator("[data-step].current").count() == 1
     assert page.locator("pre", has_text='Model.from_pretrained("stripes-model")').count() == 1
     page.locator("form[data-try] [name='params.count']").fill("2")
     page.get_by_role("button", name="Generate", exact=True).click()

@@ -31,7 +31,8 @@ def migrated_bench(make_bench, database_url):
         newest = max(path.name[:4] for path in versions.glob("0*.py"))
         connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{newest}')")
     db.dispose()
-    return make_bench()
+    # a backup may take longer than a few of the usual checkpoints stay
+    return make_bench(checkpoint_seconds=2)
 
 
 class Elsewhere(Bench):
@@ -47,7 +48,7 @@ def test_a_backup_under_load_goes_on_elsewhere(
     migrated_bench, make_settings, valkey, tmp_path, postgres
 ):
     bench = migrated_bench
-    training = bench.train(steps=300, step_seconds=0.02)
+    training = bench.train(steps=600, step_seconds=0.02)
     done = bench.generate(count=2)
     bench.worker()
     bench.wait(done)

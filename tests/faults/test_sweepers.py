@@ -8,10 +8,10 @@ import sys
 import psutil
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from shared.config import child_environment
 from shared.models import ShortTask
-from tests.faults.test_zombie import stop_between_writes
 from tests.servers import die_with_parent, wait_until
 from tests.work import ROOT
 
@@ -65,6 +65,23 @@ def slots(bench) -> list[tuple[str, str, int]]:
 def wait_slots(bench, more: int) -> None:
     wanted = len(slots(bench)) + more
     wait_until(lambda: len(slots(bench)) >= wanted, 90, "the next slots")
+
+
+def stop_between_writes(bench, processes) -> None:
+    """Stops them where none of them holds a lock of the database, which would keep everybody else from writing."""
+
+    def stopped() -> bool:
+        for process in processes:
+            process.suspend()
+        try:
+            bench.reap()
+        except OperationalError:
+            for process in processes:
+                process.resume()
+            return False
+        return True
+
+    wait_until(stopped, 60, "a moment between two writes")
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
         lease_seconds=600,
     )
     with bench.db.writing() as session:
+        session.execute(update(Job).where(Job.id == job).values(not_before=None))
         assert [one.id for one in scheduling.claim(session, offer)] == [job]
     wake(worker, child)
     found = bench.job(job)

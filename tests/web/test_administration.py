@@ -111,7 +111,8 @@ def test_the_share_counts_a_day_of_mine_and_of_all(alice, bob, work, studio):
         (job,) = work.claim()
         work.succeed(job, model=True)
         with studio.db.writing() as session:
-            session.get_one(Job, job.id).device_seconds = seconds
+            row = session.get_one(Job, job.id)
+            row.device_seconds, row.started_at = seconds, row.finished_at - seconds
     old = work.training(bob)["id"]
     (job,) = work.claim()
     work.succeed(job)

@@ -106,11 +106,12 @@ def test_a_generation_that_waits_for_a_training_uses_its_model(work, worker):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_two_workers_share_a_queue_and_run_each_job_once(work, worker):
-    second = WorkerProcess(work.settings, "device-1")
+def test_two_workers_share_a_queue_and_run_each_job_once(work):
+    few = work.settings.model_copy(update={"generation_items": 4})  # so that neither takes all
+    both = [WorkerProcess(few, f"device-{n}") for n in range(2)]
     try:
         wait_until(lambda: [row.state for row in rows(work, Worker)] == ["ready"] * 2, what="both")
-        jobs = [work.generate(count=1, steps=5) for _ in range(60)]
+        jobs = [work.generate(count=1, steps=5, step_seconds=0.05) for _ in range(30)]
         owners = set()
 
         def have_ended():
@@ -122,7 +123,8 @@ def test_two_workers_share_a_queue_and_run_each_job_once(work, worker):
         assert [job.attempt for job in found] == [1] * len(jobs)
         assert len(owners) == 2
     finally:
-        second.end()
+        for worker in both:
+            worker.end()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -58,6 +58,7 @@ def artifacts_archive(studio: Studio, user: User, ids: Sequence[str]) -> Archive
         rows = access.all_readable(session, Artifact, ids, user)
         job_ids = list(dict.fromkeys(row.job_id for row in rows))
         made = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids)))}
+        # kept while each job is told: a session forgets rows that nobody holds, and would ask for them one by one
         held = artifacts.read_lineage(session, made.values())
         jobs = [_about_job(session, made[one], user) for one in job_ids]
         del held

@@ -308,7 +308,7 @@ def item_texts(
 
 
 def section(pack: Callable[[], BinaryIO], offset: int, size: int) -> BinaryIO:
-    """An item as a file; it is opened when it is read."""
+    """An item as a file."""
     return io.BufferedReader(packs.Section(pack(), offset, size))
 
 

@@ -62,8 +62,8 @@ TAG = select(Job.version, Job.state, NOW.label("at")).where(
     Job.id == bindparam("job_id"), Job.user_id == bindparam("user_id"), Job.deleted_at.is_(None)
 )
 
-# To whoever polls with the tag of a queued job its place in the queue is told anew so often, and not at every poll.
-PLACE_SECONDS = 30
+# How often a queued job's tag changes by itself: its place in the queue moves without the row.
+PLACE_SECONDS = 2
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.models import Artifact, Job, User
@@ -35,6 +35,9 @@ def newest(
 
 def _newest_jobs(session: Session, user: User, model_ids: list[str], most: int) -> list[str]:
     """Of each model as many generations as surely hold its newest outputs, without a look at all that it ever made."""
+    has_output = exists().where(
+        Artifact.job_id == Job.id, Artifact.role == "output", Artifact.deleted_at.is_(None)
+    )
     if not model_ids:
         return []
     place = func.row_number().over(partition_by=Job.model_id, order_by=Job.id.desc())
@@ -45,6 +48,7 @@ def _newest_jobs(session: Session, user: User, model_ids: list[str], most: int) 
             Job.user_id == user.id,
             Job.state == "succeeded",
             Job.deleted_at.is_(None),
+            has_output,
         )
         .subquery()
     )

@@ -44,7 +44,7 @@ def index() -> ResponseReturnValue:
         models=found["items"],
         next=found["next"],
         q=wanted.q or "",
-        samples={model_id: _on_a_card(user, made) for model_id, made in samples.items()},
+        samples=_on_cards(user, samples),
     )
 
 
@@ -116,13 +116,19 @@ def _folder(model: Shape) -> str:
     return plain[:40] or "model"
 
 
-def _on_a_card(user: User, made: list[Shape]) -> list[Shape]:
-    """Pictures, or the beginning of one text."""
-    pictures = [one for one in made if one["media_type"] in words.PICTURES]
-    if pictures:
-        return pictures[::-1]
-    found = media.with_text(user, made[0])
-    return [{**found, "text": str(found.get("text", ""))[:SHORT_SAMPLE]}]
+def _on_cards(user: User, samples: dict[str, list[Shape]]) -> dict[str, list[Shape]]:
+    """Of each model pictures, or the beginning of one text."""
+    shown, texts = {}, {}
+    for model_id, made in samples.items():
+        pictures = [one for one in made if one["media_type"] in words.PICTURES]
+        if pictures:
+            shown[model_id] = pictures[::-1]
+        else:
+            texts[model_id] = made[0]
+    read = media.with_texts(user, list(texts.values()))
+    for model_id, found in zip(texts, read, strict=True):
+        shown[model_id] = [{**found, "text": str(found.get("text", ""))[:SHORT_SAMPLE]}]
+    return shown
 
 
 def _rounds(user: User, job: Shape | None) -> list[tuple[int, list[Shape]]]:

@@ -34,6 +34,10 @@ function dropAll() {
   for (const key of attempt(() => Object.keys(localStorage)) ?? []) if (/^(draft|seed):/.test(key)) drop(key);
 }
 
+// Any page but that of a job: what was sent made none. So does one that the browser shows again as it was.
+if (!document.getElementById("job-head")) unmark();
+window.addEventListener("pageshow", (event) => event.persisted && unmark());
+
 document.addEventListener("submit", (event) => {
   if (event.target.matches("[data-signs-out]")) dropAll();
 });

@@ -95,9 +95,12 @@ function found() {
 }
 
 async function fetchParts() {
-  const parts = [...document.querySelectorAll("[data-live-part]")];
+  const elsewhere = document.querySelector("[data-live-from]");
+  // an address of its own knows that part alone, and what follows it
+  const which = elsewhere ? `#${elsewhere.id}, [data-live-part="${elsewhere.id}"]` : "[data-live-part]";
+  const parts = [...document.querySelectorAll(which)];
   if (!parts.length || document.querySelector("[data-live-still]")) return;
-  const from = document.querySelector("[data-live-from]")?.dataset.liveFrom ?? location.pathname;
+  const from = elsewhere?.dataset.liveFrom ?? location.pathname;
   const answer = await fetch(from + location.search, { headers: { Accept: "text/html" } });
   if (answer.redirected || !answer.ok) {
     if (answer.status >= 500) throw new Error(String(answer.status));
@@ -109,7 +112,7 @@ async function fetchParts() {
   if (title) document.title = title;
   for (const part of parts) swap(part, fresh.getElementById(part.id));
   for (const added of fresh.querySelectorAll("[data-live-part]:not([data-live-part=''])")) {
-    // data-live-part="after ID": may come into being below another one
+    // data-live-part="ID": may come into being below another one
     if (!document.getElementById(added.id)) document.getElementById(added.dataset.livePart)?.after(document.adoptNode(added));
   }
   document.dispatchEvent(new CustomEvent("live:parts"));
