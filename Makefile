@@ -81,7 +81,7 @@ messages: install  ## bring the texts in web/translations up to date after a cha
 	@$(BIN)/python -m tests.messages
 
 # two at a time: most of the time is waiting for leases and servers; the order of files is tests/conftest.py's
-TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 test: lint .browser  ## what `check` runs, then every test on real servers
 	@$(BIN)/python -m pytest $(TOGETHER)
 

@@ -39,7 +39,7 @@ SVG = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
 def main() -> None:
     root = HERE.parent
     subprocess.run(
-        [*_npm(), "ci", "--ignore-scripts", "--silent", *sys.argv[1:]], cwd=root, check=True
+        [*_npm(), "ci", "--ignore-scripts", "--loglevel=error", *sys.argv[1:]], cwd=root, check=True
     )
     place(root / "node_modules", VENDOR)
 

@@ -43,7 +43,7 @@ def stopped_before_its_publish(bench):
     """A worker whose child sleeps with a result at hand that it has not written, and whose lease is over."""
     job = bench.train(steps=10, step_seconds=0.02)
     # it stays there long enough to be stopped, and sleeps no longer than that if it is stopped for longer
-    worker = bench.worker(failpoint="before_publish:sleep20:1")
+    worker = bench.worker(failpoint="before_publish:sleep8:1")
     child = worker.child()
     wait_until(lambda: list(bench.storage.keys("models")), 60, "its result to be stored")
     wait_until(lambda: stopped_without_a_lock(bench, child), 10, "a moment between two writes")
