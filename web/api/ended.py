@@ -13,7 +13,7 @@ from shared.models import User
 from web.api import shapes_schema as shapes
 from web.api.answers import answer, query
 from web.api.describe import Answer, Schema, told
-from web.api.events import EVENT_STREAM, RETRY_MILLISECONDS, TooManyStreams
+from web.api.events import EVENT_STREAM, RETRY_MILLISECONDS
 from web.queries import EndedAfter
 from web.requests import check
 from web.security import current_user, still_signed_in, studio
@@ -22,6 +22,7 @@ from web.services.studio import Studio
 
 # An end is no news that a tenth of a second matters for; each look is a few queries on indexes.
 LOOK_SECONDS = 1.0
+LATER_MILLISECONDS = 10_000
 
 LAST_SEEN: dict[str, Schema] = {
     "Last-Event-ID": {
@@ -46,20 +47,23 @@ bp = Blueprint("ended", __name__, url_prefix="/events")
     ANSWERS,
     query=EndedAfter,
     headers=LAST_SEEN,
-    errors=(TooManyStreams,),
 )
 def index() -> Response:
-    """Jobs of one's own that reached their final state, in that order. The stream ends when none is left to end."""
+    """Jobs of one's own that reached their final state, in that order. The stream ends when none is left to end.
+
+    Where very many listen, a stream ends after one look and asks for the next one in ten seconds.
+    """
     user, asked = current_user(), query(EndedAfter)
     if EVENT_STREAM not in request.accept_mimetypes.values():
         return answer(events.ended(studio(), user, asked.after))
     seen = request.headers.get("Last-Event-ID")
     after = check(EndedAfter, {"after": seen}).after if seen else asked.after
     here = studio()
-    if not here.feed.take_notice_slot():
-        raise TooManyStreams()
-    response = Response(_lines(here, user, after, still_signed_in()), mimetype=EVENT_STREAM)
-    response.call_on_close(here.feed.give_notice_slot)
+    if here.feed.take_notice_slot():
+        response = Response(_lines(here, user, after, still_signed_in()), mimetype=EVENT_STREAM)
+        response.call_on_close(here.feed.give_notice_slot)
+    else:
+        response = Response(_one_look(here, user, after), mimetype=EVENT_STREAM)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -87,6 +91,14 @@ def _lines(
             return
         if here.feed.closed.wait(LOOK_SECONDS):
             return
+
+
+def _one_look(here: Studio, user: User, after: str | None) -> str:
+    found = events.ended(here, user, after)
+    frames = "".join(_frame(one, found) for one in found["items"])
+    # with the place, also where nothing has ended: the browser asks again from there
+    place = f": busy\nid: {found['next']}\n\n"
+    return f"retry: {LATER_MILLISECONDS}\n\n{frames or place}"
 
 
 def _frame(one: dict[str, Any], found: dict[str, Any]) -> str:
