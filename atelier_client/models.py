@@ -62,8 +62,9 @@ class Models:
     def get(self, model_id: str) -> Model:
         return Model(self._connection.get(f"/models/{model_id}"), self)
 
-    def list(self) -> list[Model]:
-        return [Model(item, self) for item in self._connection.pages("/models")]
+    def list(self, **filters: Any) -> list[Model]:
+        """Newest first; `filters`: q (a part of the name or the family, or an id)."""
+        return [Model(item, self) for item in self._connection.pages("/models", **filters)]
 
     def change(self, model_id: str, **fields: Any) -> Model:
         """`name`, `visibility`."""

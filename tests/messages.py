@@ -65,6 +65,7 @@ def _words(family: dict) -> Iterator[str]:
     for action in family["actions"].values():
         for field in action["schema"].get("properties", {}).values():
             yield from (field[key] for key in ("title", "description", "x-unit") if field.get(key))
+            yield from field.get("enum", ())
         yield from (message for *_, message in action.get("rules", ()))
         yield from (preset["title"] for preset in action["presets"])
     yield from (message for _, message in family.get("accepts", ()))

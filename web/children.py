@@ -14,7 +14,9 @@ from shared.parent import die_with
 log = logging.getLogger(__name__)
 
 FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
+# Short: a web process that is killed again while it starts is an outage for everybody, and a crash loop at
+# this pace costs a part of one core.
+LONGEST_WAIT = 5.0
 # Whoever lived this long starts again from the shortest wait: a crash loop dies sooner, and what was killed
 # twice in a minute is no crash loop.
 HEALTHY_SECONDS = 15.0

@@ -28,12 +28,15 @@ def model() -> None:
 @api_command(
     model,
     "list",
-    "atelier model list",
+    "atelier model list --search letters",
     show=table("id", "name", "family", "visibility", "bytes", "created_at"),
 )
-def list_models(api: Client) -> list[Model]:
+@click.option(
+    "--search", "-q", "q", metavar="TEXT", help="Part of the name or the family, or an id."
+)
+def list_models(api: Client, q: str | None) -> list[Model]:
     """List the models that you may use, newest first."""
-    return api.models.list()
+    return api.models.list(q=q)
 
 
 @api_command(

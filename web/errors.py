@@ -9,11 +9,11 @@ from typing import Any
 
 from flask import Flask, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from shared.db import is_disk_full
+from shared.db import is_away, is_disk_full
 from shared.errors import (
     AppError,
     BadRange,
@@ -120,13 +120,10 @@ def _disk_error(error: OSError) -> ResponseReturnValue:
 
 def _database_error(error: BaseException) -> ResponseReturnValue:
     """503 if the database is away, restarting, or another writer held SQLite's lock for too long."""
-    away = isinstance(error, (OperationalError, PoolTimeout)) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
     if isinstance(error, DBAPIError) and is_disk_full(error):
         log.error("the database's disk is full")
         return answer(StorageFull())
-    if not away:
+    if not (isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and is_away(error))):
         return _unknown_error(error)
     log.warning("database unavailable: %s", type(error).__name__)
     return answer(Unavailable("The database cannot be used right now; try again shortly."))

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared.db import Database
+from shared.db import Database, is_away
 from shared.errors import Unavailable
 from shared.job_records import Lease
 from shared.models import Job, Result
@@ -36,7 +36,9 @@ class Commits:
             try:
                 with self._db.writing() as session:
                     return write(session)
-            except (OperationalError, InterfaceError) as error:
+            except DBAPIError as error:
+                if not is_away(error):
+                    raise
                 log.warning("not written yet: %s", error.orig)
             while not self._giving_up.wait(RETRY_SECONDS):
                 try:
@@ -44,7 +46,9 @@ class Commits:
                         if applied(session):
                             return None
                     break
-                except (OperationalError, InterfaceError) as error:
+                except DBAPIError as error:
+                    if not is_away(error):
+                        raise
                     log.warning("the database is still away: %s", error.orig)
             else:
                 raise Unavailable("The database did not come back in time.")

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared import jobs, scheduling, shares
 from shared.config import Settings
-from shared.db import Database, clock
+from shared.db import Database, clock, is_away
 from shared.failpoints import failpoint
 from shared.job_records import Flags, Lease, Report
 from shared.models import Job
@@ -137,9 +137,9 @@ class Leases:
         try:
             with shares.apart(session):
                 jobs.report(session, held.lease, report, most_log_bytes=self._settings.log_bytes)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, DBAPIError) and is_away(error):
+                raise
             # What this job says must not keep the others' leases from being renewed.
             log.exception("a report of %s was refused", held.key)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared import jobs, shares
+from shared.db import is_away
 from shared.job_records import Outcome, Report
 from worker.held import Held
 
@@ -43,9 +44,9 @@ def _published(session: Session, one: Finished, log_bytes: int) -> bool:
             if one.last is not None:
                 jobs.report(session, lease, one.last, most_log_bytes=log_bytes)
             jobs.succeed(session, lease, one.outcome)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception as error:
+        if isinstance(error, DBAPIError) and is_away(error):
+            raise
         # A lost lease, or a row that the database does not take: it ends by itself, as any other.
         log.warning("%s is not published with the others: %s", lease.job_id, type(error).__name__)
         return False

@@ -327,6 +327,8 @@ def test_families_are_listed_and_shown_with_their_parameters(run, toy):
 def test_models_are_listed_and_shown(run, work, alice):
     model = work.model(alice)
     assert model in run("model", "list").stdout
+    assert model in run("model", "list", "--search", model).stdout
+    assert model not in run("model", "list", "-q", "nothing of that name").stdout
     assert "How many." in run("model", "show", model).stdout
     assert json.loads(run("model", "show", model, "--json").stdout)["id"] == model
     assert run("model", "delete", model, "--force").exit_code == 0

@@ -244,11 +244,15 @@ def test_ready_says_what_there_is(client, toy):
     assert client.get("/readyz").json == {"families": 1, "workers": 0}
 
 
-def test_an_empty_database_is_not_ready(make_settings, tmp_path):
-    settings = make_settings(database_url=f"sqlite:///{tmp_path}/empty.db")
+def assert_not_ready(settings):
     app = create_app(settings, background=False)
     assert app.test_client().get("/readyz").status_code == 503
     app.extensions["atelier"].close()
+
+
+def test_an_empty_database_is_not_ready(make_settings, tmp_path, postgres):
+    assert_not_ready(make_settings(database_url=f"sqlite:///{tmp_path}/empty.db"))
+    assert_not_ready(make_settings(database_url=postgres.url("postgres")))
 
 
 def test_a_database_that_others_hold_locked_is_503(

@@ -23,5 +23,5 @@ def healthz() -> Response:
 @bp.get("/readyz")
 @told("Whether work can be accepted", shapes.Ready, public=True)
 def readyz() -> Response:
-    """Database and schema can be used; otherwise the error handler answers 503."""
+    """Database and schema can be used; 503 otherwise."""
     return answer(queue.readiness(studio()))

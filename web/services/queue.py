@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import catalog, quotas, scheduling
 from shared.db import clock
+from shared.errors import Unavailable
 from shared.models import FamilyRow, Job, User, UserShare, Worker
 from web.services import shown
 from web.services.shapes import rfc3339
@@ -178,10 +180,13 @@ def _counts(session: Session, user_ids: Collection[str]) -> dict[tuple[str, str]
 
 
 def readiness(studio: Studio) -> dict[str, int]:
-    """{"families", "workers"} when database and schema can be used; raises what the database raises otherwise."""
-    with studio.db.reading() as session:
-        session.execute(select(Job).limit(1)).all()
-        return {
-            "families": session.scalar(select(func.count(FamilyRow.name.distinct()))) or 0,
-            "workers": len(catalog.live_workers(session)),
-        }
+    """{"families", "workers"} when database and schema can be used; Unavailable otherwise."""
+    try:
+        with studio.db.reading() as session:
+            session.execute(select(Job).limit(1)).all()
+            return {
+                "families": session.scalar(select(func.count(FamilyRow.name.distinct()))) or 0,
+                "workers": len(catalog.live_workers(session)),
+            }
+    except SQLAlchemyError as error:  # no table, too: the schema may be made later
+        raise Unavailable("The database cannot be used right now; try again shortly.") from error
