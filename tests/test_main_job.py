@@ -94,7 +94,8 @@ def test_streamed_events_are_the_listed_ones_and_resume(atelier, client, languag
 def test_generations_run_during_a_training_and_leave_its_weights_alone(
     client, prose, language_model
 ):
-    training = train(client, prose, {**TRAINING, "steps": 120})
+    long = {**TRAINING, "steps": 500}
+    training = train(client, prose, long)
     wait_until(lambda: client.jobs.get(training["id"])["progress"]["step"] > 5, 60, "it trains")
     jobs = [
         client.jobs.submit(
@@ -106,10 +107,10 @@ def test_generations_run_during_a_training_and_leave_its_weights_alone(
         for number in range(4)
     ]
     done = [ended(client, job) for job in jobs]
-    assert client.jobs.get(training["id"])["state"] == "running"
     assert all(len(job["result"]["artifacts"]) == 2 for job in done)
     disturbed = ended(client, training)
-    alone = ended(client, train(client, prose, {**TRAINING, "steps": 120}))
+    assert max(job["finished_at"] for job in done) < disturbed["finished_at"]
+    alone = ended(client, train(client, prose, long))
     hashes = {client.models.get(job["result"]["model_id"])["sha256"] for job in (disturbed, alone)}
     assert len(hashes) == 1
 
