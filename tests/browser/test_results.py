@@ -301,3 +301,22 @@ def test_the_pages_fit_in_both_appearances_and_languages(
         assert fits(page)
         assert axe(page) == []
         shoot(page, f"result-{kind}-{name}")
+
+
+def test_pictures_and_texts_are_tiles_of_one_size_on_the_start_page(page_at, pictures, texts):
+    page = page_at(1440)
+    page.goto("/")
+    boxes = [one.bounding_box() for one in page.locator(".gallery :is(.thumb, .excerpt)").all()]
+    assert len(boxes) == 8
+    assert {round(box["width"]) for box in boxes} == {round(box["height"]) for box in boxes}
+    assert max(box["width"] for box in boxes) < 260
+
+
+def test_tables_of_a_phone_are_not_scrolled_sideways(page_at, pictures, texts):
+    page = page_at(390)
+    for path in ("/jobs", "/datasets", "/account", "/help/vae"):
+        page.goto(path)
+        wider = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
+        assert page.locator(".scroll:has(.cards)").count()
+        assert page.locator(".scroll:has(.cards)").evaluate_all(wider) == 0, path
+        shoot(page, f"phone{path.replace('/', '-')}")

@@ -22,7 +22,7 @@ SAMPLE = "digits"
 SAMPLE_MODEL = "Handwritten digits"
 LONGEST_CHECK = 10.0
 LOOK_SECONDS = 0.2
-MOST_RESULTS = 10
+MOST_RESULTS = 12
 
 
 @bp.get("/")

@@ -14,6 +14,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 WEEK = 7 * 86_400
+TENTH = 0.1  # of a second: below, thousandths are told
 
 
 def init_app(app: Flask) -> None:
@@ -85,8 +86,10 @@ def duration(seconds: Any) -> str:
     if seconds is None:
         return ""
     seconds = max(0.0, float(seconds))
+    if 0 < seconds < TENTH:
+        return str(_("%(n)s ms", n=max(1, round(seconds * 1000))))
     if seconds < 60:
-        shown = f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}"
+        shown = f"{seconds:.1f}" if 0 < seconds < 10 else f"{seconds:.0f}"
         return str(_("%(seconds)s s", seconds=shown))
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -43,7 +43,16 @@ def test_a_time_carries_its_exact_value():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.04, "0.0 s"), (12, "12 s"), (61, "1 min 1 s"), (3_700, "1 h 1 min"), (200_000, "2 d 7 h")],
+    [
+        (0, "0 s"),
+        (0.0002, "1 ms"),
+        (0.04, "40 ms"),
+        (0.4, "0.4 s"),
+        (12, "12 s"),
+        (61, "1 min 1 s"),
+        (3_700, "1 h 1 min"),
+        (200_000, "2 d 7 h"),
+    ],
 )
 def test_durations_have_two_units_at_most(seconds, said):
     assert numbers.duration(seconds) == said
