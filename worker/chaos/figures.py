@@ -16,7 +16,7 @@ from shared.errors import NotFound
 from shared.jobs import FINAL
 from shared.models import Job, JobEvent, Model
 from shared.storage import Storage
-from worker.chaos.faults import Breaker, Hit, Outages
+from worker.chaos.faults import Breaker, Hit
 from worker.chaos.orders import Books
 from worker.chaos.plan import Order, Plan
 from worker.chaos.problem import Problem
@@ -41,6 +41,7 @@ class Figures:
     recovery: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     cancels: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     submits_without_redis: list[float] = field(default_factory=list)
+    submits_held_up: list[float] = field(default_factory=list)  # the same beside a stopped process
     struck_out: int = 0
     left: Counter[str] = field(default_factory=Counter)  # by folder: what killed attempts left
     steps: int = 0
@@ -80,7 +81,7 @@ def read(
                 figures.recovery[hit.kind].append(again - hit.at)
     kind_of = partial(_kind_of, history=history, hits=hits, lease=lease)
     figures.cancels = _cancels(books, jobs, kind_of, breaker)
-    figures.submits_without_redis = _submits_while_away(books, breaker.outages)
+    _read_submits(figures, books, breaker)
     _read_steps(figures, log, jobs)
     return figures
 
@@ -222,10 +223,19 @@ def _is_marked(job: Job) -> bool:
     return job.kind == "train" and bool(job.params.get("mark"))
 
 
-def _submits_while_away(books: Books, outages: Outages) -> list[float]:
-    """How long submits took that began while Redis was away and web was not."""
-    return [
-        end - begin
-        for begin, end in books.submits
-        if outages.overlap("redis", begin, end) and not outages.overlap("web", begin, end)
+def _read_submits(figures: Figures, books: Books, breaker: Breaker) -> None:
+    """How long submits took that began while Redis was away and web was not.
+
+    Those beside a stopped process are counted apart: on SQLite it may hold the one lock of writers.
+    """
+    outages = breaker.outages
+    still = [
+        (hit.at - breaker.offset, hit.until - breaker.offset)
+        for hit in breaker.hits
+        if hit.kind.startswith("stop") and hit.kind != "stop redis"
     ]
+    for begin, end in books.submits:
+        if outages.overlap("redis", begin, end) and not outages.overlap("web", begin, end):
+            held_up = any(start < end and begin < until for start, until in still)
+            kept = figures.submits_held_up if held_up else figures.submits_without_redis
+            kept.append(end - begin)

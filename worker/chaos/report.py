@@ -78,6 +78,7 @@ def lines(
         yield f"cancel, {name}: {_spread(seconds)}"
     away = figures.submits_without_redis
     yield f"submits while Redis was away: {_spread(away)}"
+    yield f"  beside a stopped process, which may hold SQLite's lock: {_spread(figures.submits_held_up)}"
     again = 100 * figures.steps_again / figures.steps if figures.steps else 0.0
     yield f"steps of the test family: {figures.steps}, made again {figures.steps_again} ({again:.1f} %)"
     yield f"left by killed attempts, and swept: {_counts(figures.left)}"

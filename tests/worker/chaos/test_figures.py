@@ -208,3 +208,12 @@ def test_submits_count_as_without_redis_only_where_web_was_there(work):
     outages = Outages(redis=[[10.0, 20.0]], web=[[15.0, 16.0]])
     books = Books(run=RUN, submits=[(9.0, 9.5), (11.0, 11.25), (15.5, 15.75)])
     assert read(work, books, [], outages=outages).submits_without_redis == [0.25]
+
+
+def test_submits_beside_a_stopped_process_are_told_apart(work):
+    outages = Outages(redis=[[10.0, 20.0]])
+    books = Books(run=RUN, submits=[(11.0, 11.25), (12.0, 15.0)])
+    stops = [Hit(12.5, "stop child", 14.0), Hit(11.1, "stop redis", 19.0)]
+    found = read(work, books, [], hits=stops, outages=outages)
+    assert found.submits_without_redis == [0.25]
+    assert found.submits_held_up == [3.0]
