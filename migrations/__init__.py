@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.engine import make_url
 
-from shared.db import BUSY_MILLISECONDS
+from shared.db import AS_UTF8, BUSY_MILLISECONDS
 from shared.errors import DatabaseTooNew
 
 HERE = Path(__file__).parent
@@ -126,7 +126,8 @@ def _connection(url: str, mode: str = "IMMEDIATE") -> Iterator[Connection]:
 
 def _engine(url: str, mode: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
+        arguments = {"connect_timeout": 5} | AS_UTF8
+        return create_engine(url, poolclass=NullPool, connect_args=arguments)
     engine = create_engine(
         url, poolclass=NullPool, connect_args={"timeout": BUSY_MILLISECONDS / 1000}
     )

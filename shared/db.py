@@ -32,6 +32,8 @@ from shared.errors import Unavailable
 
 BUSY_MILLISECONDS = 5000
 NONE = "NONE"  # no BEGIN: each statement is a transaction of its own
+# Without it, a PostgreSQL database that was made in the C locale (SQL_ASCII) gives bytes for text.
+AS_UTF8 = {"client_encoding": "utf8"}
 # A server that vanished without a word is noticed in seconds, not in TCP's hours.
 SERVER_AWAY = {
     "connect_timeout": 5,
@@ -79,7 +81,7 @@ class Database:
             }
         else:
             options["pool_pre_ping"] = True
-            options["connect_args"] = SERVER_AWAY
+            options["connect_args"] = SERVER_AWAY | AS_UTF8
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)

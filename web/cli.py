@@ -64,15 +64,23 @@ def db() -> None:
     db,
     "upgrade",
     "atelier db upgrade --data /srv/atelier",
+    "atelier db upgrade --wait 60",
     show=lambda found: click.echo(f"up to date: {found['database']}"),
 )
 @cli_options.data
-def db_upgrade(data: Path | None) -> Object:
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    metavar="SECONDS",
+    help="For a database that does not answer yet.",
+)
+def db_upgrade(data: Path | None, wait: float) -> Object:
     """Bring an empty or older database up to date."""
     from web.data_folder import prepare
 
     settings = read_settings(data=data)
-    prepare(settings)
+    prepare(settings, wait)
     return {"database": _without_password(settings.database)}
 
 

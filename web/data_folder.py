@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +33,16 @@ NETWORK_FILE_SYSTEMS = {
 LOCAL_FUSE = {"fuse.fuse-overlayfs", "fuseblk"}
 
 
-def prepare(settings: Settings) -> None:
-    """Makes the folder, tries the storage, brings the database to this version; raises when that must not be done."""
+AGAIN_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings, patience: float = 0.0) -> None:
+    """Makes the folder, tries the storage, brings the database to this version; raises when that must not be done.
+
+    A database that does not answer is asked again for `patience` seconds, then BadSettings says so.
+    """
     # here, because `atelier up` starts web's process before it spends a second on these
     import migrations
     from shared.db import Database
@@ -42,7 +52,7 @@ def prepare(settings: Settings) -> None:
     open_storage(settings, SHORT_PATIENCE).check()
     if settings.database.startswith("sqlite"):
         refuse_network_file_system(settings.data)
-    standing = migrations.status(settings.database)
+    standing = _status(settings.database, patience)
     if standing == "newer":
         raise DatabaseTooNew
     if standing != "current":
@@ -52,6 +62,24 @@ def prepare(settings: Settings) -> None:
         database.check_clock()
     finally:
         database.dispose()
+
+
+def _status(url: str, patience: float) -> str:
+    from sqlalchemy.exc import OperationalError
+
+    import migrations
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return migrations.status(url)
+        except OperationalError as error:
+            # without its last lines, which are a link to SQLAlchemy's help
+            text = str(error.orig).strip().splitlines()[0]
+            if time.monotonic() > deadline:
+                raise BadSettings(f"DATABASE_URL: the database does not answer: {text}") from error
+            log.warning("waiting for the database: %s", text)
+            time.sleep(AGAIN_SECONDS)
 
 
 def make(folder: Path) -> None:

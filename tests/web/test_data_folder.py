@@ -6,11 +6,16 @@ import os
 import stat
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from shared.config import Settings
+from shared.db import Database
 from shared.errors import BadSettings, DatabaseTooNew
+from shared.ids import new_id
+from shared.models import User
+from tests.servers import free_port
 from web import data_folder
 
 MOUNTS = """\
@@ -66,6 +71,49 @@ def test_prepare_refuses_a_newer_database(tmp_path):
     engine.dispose()
     with pytest.raises(DatabaseTooNew):
         data_folder.prepare(settings)
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.6])
+def test_a_database_that_does_not_answer_is_waited_for_and_told_in_words(
+    tmp_path, patience, caplog
+):
+    url = f"postgresql://somebody:canary@127.0.0.1:{free_port()}/none"
+    settings = Settings(data=tmp_path, database_url=url)
+    with pytest.raises(BadSettings) as caught:
+        data_folder.prepare(settings, patience)
+    assert "DATABASE_URL: the database does not answer" in str(caught.value)
+    assert "canary" not in str(caught.value) + caplog.text
+    assert ("waiting for the database" in caplog.text) == (patience > 0)
+
+
+def test_a_database_that_comes_late_is_prepared(tmp_path, monkeypatch):
+    asked = []
+
+    def status(url):
+        asked.append(url)
+        if len(asked) < 3:
+            raise OperationalError("SELECT", {}, Exception("starting up"))
+        return real(url)
+
+    real = migrations.status
+    monkeypatch.setattr("migrations.status", status)
+    monkeypatch.setattr(data_folder, "AGAIN_SECONDS", 0.01)
+    settings = Settings(data=tmp_path)
+    data_folder.prepare(settings, 60)
+    assert len(asked) == 3
+    assert real(settings.database) == "current"
+
+
+def test_a_postgresql_in_the_c_locale_keeps_chinese(tmp_path, postgres):
+    postgres.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    settings = Settings(data=tmp_path, database_url=postgres.url("ascii"))
+    data_folder.prepare(settings)
+    db = Database(settings.database)
+    with db.writing() as session:
+        session.add(User(id=new_id(), name="李白", created_at=1.0))
+    with db.reading() as session:
+        assert session.scalar(select(User.name)) == "李白"
+    db.dispose()
 
 
 def test_a_file_in_the_way_is_a_setting_that_is_wrong(tmp_path):

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import Settings
-from shared.db import Database
+from shared.db import AS_UTF8, Database
 from shared.errors import BadSettings
 from shared.models import User
 from shared.queue import redis_client
@@ -57,7 +57,8 @@ def _name(settings: Settings) -> str:
 
 
 def _refuse_database(settings: Settings, ours: list[str] | None) -> None:
-    engine = create_engine(settings.database)
+    arguments = {} if settings.database.startswith("sqlite") else AS_UTF8
+    engine = create_engine(settings.database, connect_args=arguments)
     try:
         tables = inspect(engine).get_table_names()
     except (SQLAlchemyError, ImportError) as error:
