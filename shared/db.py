@@ -7,9 +7,11 @@ None is open while we wait or stream.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -20,9 +22,10 @@ from sqlalchemy import (
     create_engine,
     event,
     select,
+    text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -73,6 +76,8 @@ class Database:
             "pool_size": pool_size,
             "max_overflow": 20,
             "hide_parameters": True,
+            # letters as they are: a PostgreSQL that is not in UTF-8 refuses JSON's escapes of them
+            "json_serializer": partial(json.dumps, ensure_ascii=False),
         }
         if self.is_sqlite:
             options["connect_args"] = {
@@ -129,6 +134,13 @@ class Database:
             value = session.scalar(select(NOW))
         if not isinstance(value, float) or value < 1.6e9:
             raise Unavailable("The database's clock cannot be read.")
+
+    def encoding(self) -> str:
+        """UTF8 where every text keeps its characters: SQL_ASCII counts and cuts bytes."""
+        if self.is_sqlite:
+            return "UTF8"
+        with self.reading() as session:
+            return str(session.scalar(text("SHOW server_encoding")))
 
     def dispose(self) -> None:
         self.engine.dispose()
@@ -216,6 +228,12 @@ def is_away(error: DBAPIError) -> bool:
         return False  # pysqlite's OperationalError is wrong SQL, too
     passing = isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
     return passing or is_disk_full(error)
+
+
+def cause(error: SQLAlchemyError) -> str:
+    """What the database said, in a line; SQLAlchemy's own text may begin with its advice."""
+    said = str(error.orig if isinstance(error, DBAPIError) else error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
 
 
 def lock_rows(session: Session) -> bool:

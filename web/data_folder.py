@@ -60,6 +60,10 @@ def prepare(settings: Settings, patience: float = 0.0) -> None:
     database = Database(settings.database, pool_size=1)
     try:
         database.check_clock()
+        if (encoding := database.encoding()) != "UTF8":
+            log.warning(
+                "the database is in %s: make it with ENCODING 'UTF8' before real use", encoding
+            )
     finally:
         database.dispose()
 
@@ -68,14 +72,14 @@ def _status(url: str, patience: float) -> str:
     from sqlalchemy.exc import OperationalError
 
     import migrations
+    from shared.db import cause
 
     deadline = time.monotonic() + patience
     while True:
         try:
             return migrations.status(url)
         except OperationalError as error:
-            # without its last lines, which are a link to SQLAlchemy's help
-            text = str(error.orig).strip().splitlines()[0]
+            text = cause(error)
             if time.monotonic() > deadline:
                 raise BadSettings(f"DATABASE_URL: the database does not answer: {text}") from error
             log.warning("waiting for the database: %s", text)

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.config import Settings
-from shared.db import Database
+from shared.db import Database, cause
 from shared.errors import BadData, StorageAway, StorageFull
 from shared.job_records import Flags, Lease
 from shared.models import Job
@@ -123,7 +123,7 @@ class Supervisor:
             try:
                 self._look(now)
             except SQLAlchemyError as error:
-                log.warning("database: %s", str(error).splitlines()[0])
+                log.warning("database: %s", cause(error))
 
     def _look_soon(self) -> None:
         """At the next chance; many chances in a row make one look."""

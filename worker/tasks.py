@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from shared import short_tasks
 from shared.config import Settings
-from shared.db import Database, is_away, is_disk_full
+from shared.db import Database, cause, is_away, is_disk_full
 from shared.errors import StorageAway, StorageFull
 from shared.log import job_id
 from shared.models import ShortTask
@@ -107,7 +107,7 @@ class TaskRunner:
                 self._beat("ready")
                 self.run_due()
             except SQLAlchemyError as error:
-                log.warning("database: %s", str(error).splitlines()[0])
+                log.warning("database: %s", cause(error))
             except Exception:
                 # A new child starts over; the task is due again when its lease ends.
                 log.critical("the task runner failed", exc_info=True)
@@ -122,7 +122,7 @@ class TaskRunner:
         try:
             self._beat("gone")
         except SQLAlchemyError as error:
-            log.warning("not signed off: %s", str(error).splitlines()[0])
+            log.warning("not signed off: %s", cause(error))
 
     def _beat(self, state: str) -> None:
         if time.monotonic() < self._next_beat:
@@ -164,7 +164,7 @@ class TaskRunner:
             job_id.set("")
 
     def _failed(self, task: ShortTask, error: Exception) -> None:
-        text = str(error).splitlines()[0] if isinstance(error, DBAPIError) else str(error)
+        text = cause(error) if isinstance(error, DBAPIError) else str(error)
         text = f"{type(error).__name__}: {text}"
         if code := _our_fault(error):
             log.warning("short task %s waits: %s", task.name, text)

@@ -14,7 +14,7 @@ from shared.config import Settings
 from shared.db import Database
 from shared.errors import BadSettings, DatabaseTooNew
 from shared.ids import new_id
-from shared.models import User
+from shared.models import FamilyRow, User
 from tests.servers import free_port
 from web import data_folder
 
@@ -104,15 +104,18 @@ def test_a_database_that_comes_late_is_prepared(tmp_path, monkeypatch):
     assert real(settings.database) == "current"
 
 
-def test_a_postgresql_in_the_c_locale_keeps_chinese(tmp_path, postgres):
+def test_a_postgresql_in_the_c_locale_keeps_chinese_and_is_warned_of(tmp_path, postgres, caplog):
     postgres.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
     settings = Settings(data=tmp_path, database_url=postgres.url("ascii"))
     data_folder.prepare(settings)
-    db = Database(settings.database)
+    assert "in SQL_ASCII" in caplog.text
+    db, said = Database(settings.database), {"李白": "床前明月光"}
     with db.writing() as session:
         session.add(User(id=new_id(), name="李白", created_at=1.0))
+        session.add(FamilyRow(name="poet", version=1, announcement=said, announced_at=1.0))
     with db.reading() as session:
         assert session.scalar(select(User.name)) == "李白"
+        assert session.scalar(select(FamilyRow.announcement)) == said
     db.dispose()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import Settings
-from shared.db import AS_UTF8, Database
+from shared.db import AS_UTF8, Database, cause
 from shared.errors import BadSettings
 from shared.models import User
 from shared.queue import redis_client
@@ -62,7 +62,7 @@ def _refuse_database(settings: Settings, ours: list[str] | None) -> None:
     try:
         tables = inspect(engine).get_table_names()
     except (SQLAlchemyError, ImportError) as error:
-        text = str(error).splitlines()[0]
+        text = cause(error) if isinstance(error, SQLAlchemyError) else str(error)
         raise BadSettings(f"--database-url: it cannot be read: {text}") from error
     finally:
         engine.dispose()
