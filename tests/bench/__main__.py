@@ -27,6 +27,7 @@ NAMES = {
     "load_flush": "FLUSHALL with 10,000 queued, half of them one user's",
     "load_pollers": "500 people who poll every 2 s with ETag",
     "load_streams": "300 event streams: how soon a change is heard",
+    "load_browser": "one real browser beside 300 event streams",
     "load_hour": "20 small jobs a second for a long time: what grows",
 }
 

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, literal_column, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared import db as module
-from shared.db import SERVER_AWAY, Database, clock, is_away
+from shared.db import SERVER_AWAY, Database, cause, clock, is_away
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.models import User
@@ -90,3 +90,4 @@ def test_wrong_sql_is_no_database_that_is_away(db):
     with pytest.raises(OperationalError) as caught, db.reading() as session:
         session.execute(text("SELECT nothing"))
     assert not is_away(caught.value)
+    assert cause(caught.value) == 'near "nothing": syntax error'
