@@ -1,4 +1,4 @@
-"""Previews of a training: small generations from the best model so far, drawn between its steps.
+"""Previews of a training: small generations from the best model so far, drawn between its steps and once at its end.
 
 They use the copy that run.offer made, fixed seeds and no global generator, so the training does not
 notice them. A failing preview is told once in the job's log and never ends the training.
@@ -40,7 +40,11 @@ class Previews:
 
     @property
     def has_work(self) -> bool:
-        return not self._off and (self._is_drawing or self._is_due)
+        """Of a training that has made its steps the best model is always drawn: it is the one that people get."""
+        training = self._training
+        if self._off or (training.exhausted and training.draining):
+            return False
+        return self._is_drawing or self._is_due
 
     @property
     def _is_drawing(self) -> bool:
@@ -52,7 +56,7 @@ class Previews:
         return (
             run.best is not None
             and run.best_step != self._drawn_step
-            and time.monotonic() >= self._due
+            and (self._training.exhausted or time.monotonic() >= self._due)
         )
 
     def turn(self) -> None:

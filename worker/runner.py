@@ -177,15 +177,16 @@ class Runner:
         return self._trained < self._generated
 
     def _train(self) -> None:
-        training = self._training
-        assert training is not None
+        training, previews = self._training, self._previews
+        assert training is not None and previews is not None
         began = time.monotonic()
-        training.turn()
+        if not (training.exhausted and previews.has_work):
+            training.turn()
         if training.ended:
             self._forget_training()
-        elif self._previews is not None and self._previews.has_work:
+        elif previews.has_work:
             self._aside()
-            self._previews.turn()
+            previews.turn()
         seconds = time.monotonic() - began
         self._trained += seconds
         if not training.ended:

@@ -52,6 +52,7 @@ class Training:
         self.start = start
         self.job = start.job
         self.ended = False
+        self.exhausted = False  # all its steps are made; the next turn ends it
         self.draining = False
         self.stepped_at = 0.0
         self._note = station.stepping.note([start.job])
@@ -154,17 +155,20 @@ class Training:
             self._aside = None
 
     def turn(self) -> None:
-        """One step, or one part of a validation."""
+        """One step, or one part of a validation; after the last one the end, whenever that is asked for."""
         if self.start.resumable and time.monotonic() >= self._next_checkpoint:
             self.run.wanted = True
         self._come_back()
         self.station.stepping.mark(self._note)
         try:
+            if self.exhausted:
+                self._tried(self._finish)
+                return
             metrics = next(self.generator)
             self._check_modes()
             self.report.note(self.run, metrics)
         except StopIteration:
-            self._tried(self._finish)
+            self.exhausted = True
         except Drained:
             self._end(link.Drained(job=self.job, step=self.run.step))
         except (Exception, SystemExit) as error:

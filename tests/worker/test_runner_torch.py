@@ -65,6 +65,9 @@ def test_previews_are_drawn_and_do_not_touch_the_training(runner, undisturbed, s
     previews = runner.said("preview", "whole.1")
     assert [preview.index for preview in previews[:3]] == [0, 1, 2]
     assert all((runner.out("whole.1") / preview.file).is_file() for preview in previews)
+    # what people get is drawn, however soon after the round before
+    best = runner.said("done", "whole.1")[0].metrics["best_step"]
+    assert previews[-1].step == best > previews[0].step
     without = start_runner(["tiny"], previews=False)
     without.trained("whole.1", "tiny", {"steps": 60})
     assert without.said("preview") == []
