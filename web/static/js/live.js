@@ -15,11 +15,13 @@ import { toast } from "./toast.js";
 
 const TYPES = ["state", "progress", "metrics", "preview", "log", "result"];
 const LEAST_SECONDS = 1; // between two renewals
+const LEAST_OF_STATE = 0.15; // changes of state are few, and waited for
 const POLL_SECONDS = 5; // where no stream can be had
 const LONGEST_WAIT = 60; // seconds until a stream is tried again
 const streams = new Map();
-let renewing = null;
-let asked = false;
+let timer = 0;
+let fetching = false;
+let asked = Infinity; // least seconds since the last renewal; Infinity: nobody wants another one
 let last = 0;
 let lost = null;
 const skipped = new Set(); // ids of parts that somebody was using
@@ -47,7 +49,7 @@ function connect(element, entry) {
     source.close();
     entry.failures += 1;
     clearInterval(entry.poll);
-    entry.poll = setInterval(renew, POLL_SECONDS * 1000);
+    entry.poll = setInterval(() => renew(), POLL_SECONDS * 1000);
     const wait = Math.min(LONGEST_WAIT, POLL_SECONDS * 2 ** (entry.failures - 1)) * (0.75 + Math.random() / 2);
     entry.timer = setTimeout(() => {
       if (element.isConnected && !document.hidden) connect(element, entry);
@@ -59,7 +61,7 @@ function tell(element, entry, type, message) {
   entry.after = message.lastEventId || entry.after;
   const detail = { type, data: JSON.parse(message.data), id: message.lastEventId };
   const event = new CustomEvent(`live:${type}`, { detail, bubbles: true, cancelable: true });
-  if (element.dispatchEvent(event)) renew();
+  if (element.dispatchEvent(event)) renew(type === "state" ? LEAST_OF_STATE : LEAST_SECONDS);
 }
 
 function stop(element) {
@@ -70,23 +72,27 @@ function stop(element) {
   streams.delete(element);
 }
 
-// Renews the marked parts from this page's own address, at most once a second; what comes meanwhile is one more time.
-export function renew() {
-  asked = true;
-  if (renewing || document.hidden) return;
-  const wait = Math.max(0, last + LEAST_SECONDS * 1000 - Date.now());
-  renewing = setTimeout(async () => {
-    asked = false;
-    last = Date.now();
-    try {
-      await fetchParts();
-      found();
-    } catch {
-      lost ??= toast(document.body.dataset.offline, "error");
-    }
-    renewing = null;
-    if (asked) renew();
-  }, wait);
+// Renews the marked parts from this page's own address, so many seconds after the last time at the earliest; what comes
+// meanwhile is one more time.
+export function renew(least = LEAST_SECONDS) {
+  asked = Math.min(asked, least);
+  if (fetching || document.hidden) return;
+  clearTimeout(timer);
+  timer = setTimeout(renewNow, Math.max(0, last + asked * 1000 - Date.now()));
+}
+
+async function renewNow() {
+  asked = Infinity;
+  fetching = true;
+  last = Date.now();
+  try {
+    await fetchParts();
+    found();
+  } catch {
+    lost ??= toast(document.body.dataset.offline, "error");
+  }
+  fetching = false;
+  if (asked < Infinity) renew(asked);
 }
 
 function found() {
@@ -166,7 +172,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) for (const element of [...streams.keys()]) stop(element);
   else {
     look();
-    if (asked || document.querySelector("[data-live], [data-live-poll]")) renew();
+    if (asked < Infinity || document.querySelector("[data-live], [data-live-poll]")) renew();
   }
 });
 
