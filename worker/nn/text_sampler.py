@@ -22,7 +22,7 @@ from worker.family import Finished, Item, Preview
 from worker.nn.next_token import NextToken
 from worker.nn.past import Cache
 from worker.nn.states import States
-from worker.nn.steady import FEWEST_ROWS, agree, steady
+from worker.nn.steady import FEWEST_ROWS, agree, is_small, one_thread, steady
 from worker.nn.tokens import GrowingText
 
 MOST_ROWS = 32
@@ -75,7 +75,7 @@ class Rows:
 
 class TextSampler:
     def __init__(self, model: Any, params: Any, memory: type[Memory] = Cache) -> None:
-        self.model = steady(model)
+        self.model, self.small = steady(model), is_small(model)
         self.tokens, self.block_size = model.tokens, memory.reach(model)
         self.chunk = memory.chunk(model)
         self.weight = model.embed.weight
@@ -88,7 +88,8 @@ class TextSampler:
         self.used: Tensor | None = None  # (rows, V), where a row has a repetition penalty
         self.fixed = False
         # where bits still depend on company, every pass takes all rows: slower, but always one shape
-        self.fixed = not agree(self._probe, min(8, self.slots))
+        with one_thread(self.small):
+            self.fixed = not agree(self._probe, min(8, self.slots))
 
     # What the runner asks
 
@@ -118,8 +119,9 @@ class TextSampler:
 
     def step(self) -> list[Finished]:
         """A chunk of up to READERS prompts, and one token of every row that writes."""
-        self._read()
-        return self._write()
+        with one_thread(self.small):
+            self._read()
+            return self._write()
 
     def peek(self, slot: int) -> Preview | None:
         row = next((row for row in self._all() if row.slot == slot), None)

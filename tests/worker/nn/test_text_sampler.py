@@ -302,3 +302,24 @@ def test_the_repetition_penalty_counts_prompt_and_result(model):
     assert light == reference(model, "abcdefgh ", 60, penalty=1.5)
     assert heavy == reference(model, "abcdefgh ", 60, penalty=3.0)
     assert light != plain != heavy
+
+
+@pytest.mark.parametrize(("most_weights", "used"), [(10**9, 1), (0, 3)])
+def test_a_small_model_writes_on_one_thread_and_gives_the_others_back(
+    model, monkeypatch, most_weights, used
+):
+    monkeypatch.setattr("worker.nn.steady.SMALL", most_weights)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        sampler = TextSampler(model, TextParams())
+        seen = []
+        write = sampler._write
+        monkeypatch.setattr(
+            sampler, "_write", lambda: (seen.append(torch.get_num_threads()), write())[1]
+        )
+        finish(sampler, item(max_new_tokens=3))
+        assert set(seen) == {used}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
