@@ -158,7 +158,7 @@ def test_the_forms_of_administrators_need_no_script(page_at):
     page.goto("/admin/audit")
     page.get_by_label("What", exact=True).select_option("user_created")
     page.get_by_role("button", name="Show", exact=True).click()
-    assert page.get_by_role("row", name="user created").count() >= 1
+    page.get_by_role("row", name="user created").first.wait_for()
     page.goto("/people")
     page.get_by_label("Name").fill("byform")
     page.get_by_role("button", name="Make the account").click()

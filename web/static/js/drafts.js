@@ -15,7 +15,10 @@ export const read = (key) => attempt(() => JSON.parse(localStorage.getItem(key))
 
 export const drop = (key) => attempt(() => localStorage.removeItem(key));
 
+let signedOut = false; // the page that is left keeps nothing any more
+
 export function keep(key, draft) {
+  if (signedOut) return;
   drop(key); // an old one does not stay where the new one has no room
   attempt(() => localStorage.setItem(key, JSON.stringify(draft)));
 }
@@ -31,6 +34,7 @@ export function dropSent() {
 }
 
 function dropAll() {
+  signedOut = true;
   for (const key of attempt(() => Object.keys(localStorage)) ?? []) if (/^(draft|seed):/.test(key)) drop(key);
 }
 
