@@ -22,6 +22,7 @@ NAMES = {
     "gan_digits": "the same judge's view of the conditional GAN's digits, and how varied they are",
     "schemathesis": "every call of the API against its OpenAPI document",
     "gallery": "the pages of results with 5,000 of them",
+    "pages": "first byte and usable page in Chromium, with 1,250 jobs and 5,000 results",
     "footprint": "readiness, memory of web",
     "faults": "the same jobs and faults on stock Celery, on Celery with late acks (and a durable Redis), and here",
     "load_flush": "FLUSHALL with 10,000 queued, half of them one user's",

@@ -23,6 +23,9 @@ JOBS, EACH, ROUNDS = 1250, 4, 60
 SECRET = secrets.token_urlsafe(32)
 PAGES = {
     "peer: /account": "/account",
+    "home": "/",
+    "jobs": "/jobs",
+    "a job": "/jobs/{job}",
     "first page": "/results",
     "search, found": "/results?q=rose",
     "search, not found": "/results?q=tulip",
@@ -34,8 +37,8 @@ PAGES = {
 }
 
 
-def fill(db: Database, storage) -> str:
-    """The id of a result in the middle."""
+def fill(db: Database, storage) -> dict[str, str]:
+    """The ids of a result in the middle and of its job."""
     with db.writing() as session:
         at = clock(session)
         user = User(id=new_id(), name="ann", role="user", active=True, created_at=at)
@@ -71,7 +74,8 @@ def fill(db: Database, storage) -> str:
         ]
         session.execute(insert(Mark), marks)
         session.execute(text("ANALYZE"))
-    return made[len(made) // 2]["id"]
+    middle = made[len(made) // 2]
+    return {"artifact": middle["id"], "job": middle["job_id"]}
 
 
 def _job(user_id: str, model_id: str, n: int, at: float) -> dict:
@@ -99,14 +103,14 @@ def measure(name: str, url: str, folder: Path) -> None:
     )
     app = create_app(settings, background=False)
     studio = app.extensions["atelier"]
-    artifact = fill(studio.db, studio.storage)
+    ids = fill(studio.db, studio.storage)
     client = app.test_client()
     client.set_cookie("atelier", SECRET)
     for what, path in PAGES.items():
         times = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            answer = client.get(path.format(artifact=artifact), headers={"Accept": "text/html"})
+            answer = client.get(path.format(**ids), headers={"Accept": "text/html"})
             times.append(time.perf_counter() - began)
             assert answer.status_code == 200, answer.text[:500]
         print(f"{name:11} {what:18} p95 {p95(times)}, {len(answer.data) / 1000:.0f} kB")
