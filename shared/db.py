@@ -11,7 +11,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -61,6 +60,15 @@ metadata = MetaData(
 )
 
 
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character can be said as an escape alone
+        return json.dumps(value)
+    return text
+
+
 class Base(DeclarativeBase):
     metadata = metadata
 
@@ -77,7 +85,7 @@ class Database:
             "max_overflow": 20,
             "hide_parameters": True,
             # letters as they are: a PostgreSQL that is not in UTF-8 refuses JSON's escapes of them
-            "json_serializer": partial(json.dumps, ensure_ascii=False),
+            "json_serializer": _json,
         }
         if self.is_sqlite:
             options["connect_args"] = {

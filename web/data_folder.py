@@ -81,7 +81,8 @@ def _status(url: str, patience: float) -> str:
         except OperationalError as error:
             text = cause(error)
             if time.monotonic() > deadline:
-                raise BadSettings(f"DATABASE_URL: the database does not answer: {text}") from error
+                setting = "ATELIER_DATA" if url.startswith("sqlite") else "DATABASE_URL"
+                raise BadSettings(f"{setting}: the database does not answer: {text}") from error
             log.warning("waiting for the database: %s", text)
             time.sleep(AGAIN_SECONDS)
 

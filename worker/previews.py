@@ -20,6 +20,7 @@ from worker.training import Training
 PREVIEW_SECONDS = 10.0
 # ... and rarer the longer a training takes: a day brings some hundreds of rounds, not thousands
 PREVIEW_SHARE = 0.02
+LAST_SECONDS = 5.0  # a training that has made its steps waits so long at most
 
 
 class Previews:
@@ -31,6 +32,7 @@ class Previews:
         self._note = station.stepping.note([training.job])
         self._drawn_step = 0
         self._due = 0.0
+        self._until: float | None = None  # the last round, where the training waits for it
         self._rounds: deque[tuple[Any, int]] = deque()  # (params, index of its first picture)
         self._waiting: deque[Item] = deque()
         self._sampler: Any = None
@@ -40,11 +42,20 @@ class Previews:
 
     @property
     def has_work(self) -> bool:
-        """Of a training that has made its steps the best model is always drawn: it is the one that people get."""
-        training = self._training
-        if self._off or (training.exhausted and training.draining):
+        if self._off or (self._training.exhausted and not self._may_be_last):
             return False
         return self._is_drawing or self._is_due
+
+    @property
+    def _may_be_last(self) -> bool:
+        """Of a training that has made its steps the best model is drawn, for it is the one that people get; but not for
+        long, and not if an attempt has come this far before and died."""
+        training = self._training
+        if training.draining or training.run.step == training.resumed_step:
+            return False
+        if self._until is None:
+            self._until = time.monotonic() + LAST_SECONDS
+        return time.monotonic() < self._until
 
     @property
     def _is_drawing(self) -> bool:
@@ -74,6 +85,9 @@ class Previews:
             self._station.stepping.clear()
 
     def _draw(self) -> None:
+        training = self._training
+        if training.exhausted and self._is_drawing and self._step != training.run.best_step:
+            self._stop()  # there is a better one
         if not self._is_drawing:
             self._begin()
         if not self._waiting and not self._indices:

@@ -186,6 +186,7 @@ class Runner:
             self._forget_training()
         elif previews.has_work:
             self._aside()
+            self._station.device.use_threads(training.threads)
             previews.turn()
         seconds = time.monotonic() - began
         self._trained += seconds

@@ -53,6 +53,7 @@ class Training:
         self.job = start.job
         self.ended = False
         self.exhausted = False  # all its steps are made; the next turn ends it
+        self.resumed_step = start.checkpoint.step if start.checkpoint else 0
         self.draining = False
         self.stepped_at = 0.0
         self._note = station.stepping.note([start.job])
@@ -169,6 +170,7 @@ class Training:
             self.report.note(self.run, metrics)
         except StopIteration:
             self.exhausted = True
+            self.report.send(self.run)
         except Drained:
             self._end(link.Drained(job=self.job, step=self.run.step))
         except (Exception, SystemExit) as error:

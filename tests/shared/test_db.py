@@ -12,7 +12,7 @@ from shared import db as module
 from shared.db import SERVER_AWAY, Database, cause, clock, is_away
 from shared.errors import Unavailable
 from shared.ids import new_id
-from shared.models import User
+from shared.models import FamilyRow, User
 
 
 def test_the_clock_is_the_time_with_fractions(db):
@@ -91,3 +91,17 @@ def test_wrong_sql_is_no_database_that_is_away(db):
         session.execute(text("SELECT nothing"))
     assert not is_away(caught.value)
     assert cause(caught.value) == 'near "nothing": syntax error'
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_json_is_kept_in_letters_and_half_a_character_as_an_escape(db):
+    written = {"poet": "李白", "half": "\ud800"}
+    with db.writing() as session:
+        session.add(FamilyRow(name="poet", version=1, announcement=written, announced_at=1.0))
+        session.add(
+            FamilyRow(name="whole", version=1, announcement={"poet": "李白"}, announced_at=1.0)
+        )
+    with db.reading() as session:
+        assert session.get(FamilyRow, ("poet", 1)).announcement == written
+        raw = session.scalars(text("SELECT announcement FROM family ORDER BY name")).all()
+    assert "李白" in raw[1] and "ud800" in raw[0]

@@ -55,3 +55,27 @@ def test_previews_get_rarer_in_a_long_training(clock):
 
     assert wait_after(60) == PREVIEW_SECONDS
     assert wait_after(24 * HOUR) > 1000
+
+
+@pytest.mark.parametrize(
+    ("resumed_step", "draining", "waited", "draws"),
+    [(0, False, 0, True), (9, False, 0, False), (0, True, 0, False), (0, False, 60, False)],
+)
+def test_the_last_round_ends_no_training(clock, resumed_step, draining, waited, draws):
+    """Not on a second try of the end, not when others want the device, and not for long."""
+    run = SimpleNamespace(best=object(), best_step=9, step=9, lent=False)
+    training = SimpleNamespace(
+        job="a.1",
+        run=run,
+        module=SimpleNamespace(FAMILY=SimpleNamespace(previews=({},))),
+        exhausted=True,
+        draining=draining,
+        resumed_step=resumed_step,
+    )
+    station = SimpleNamespace(
+        stepping=SimpleNamespace(note=lambda _: b""), configure=SimpleNamespace(previews=True)
+    )
+    previews = Previews(station, training)
+    assert previews.has_work == (resumed_step == 0 and not draining)
+    clock.now += waited
+    assert previews.has_work == draws

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -12,12 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import catalog, quotas, scheduling
-from shared.db import clock
+from shared.db import cause, clock
 from shared.errors import Unavailable
 from shared.models import FamilyRow, Job, User, UserShare, Worker
 from web.services import shown
 from web.services.shapes import rfc3339
 from web.services.studio import Studio
+
+log = logging.getLogger(__name__)
 
 MOST_JOBS = 50
 # what the answer says of a job beside its place
@@ -189,4 +192,5 @@ def readiness(studio: Studio) -> dict[str, int]:
                 "workers": len(catalog.live_workers(session)),
             }
     except SQLAlchemyError as error:  # no table, too: the schema may be made later
+        log.warning("not ready: %s", cause(error))
         raise Unavailable("The database cannot be used right now; try again shortly.") from error

@@ -75,7 +75,9 @@ class Rows:
 
 class TextSampler:
     def __init__(self, model: Any, params: Any, memory: type[Memory] = Cache) -> None:
-        self.model, self.small = steady(model), is_small(model)
+        self.small = is_small(model)
+        with one_thread(self.small):  # the layout of packed weights may depend on the threads, too
+            self.model = steady(model)
         self.tokens, self.block_size = model.tokens, memory.reach(model)
         self.chunk = memory.chunk(model)
         self.weight = model.embed.weight

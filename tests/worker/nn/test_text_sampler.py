@@ -323,3 +323,16 @@ def test_a_small_model_writes_on_one_thread_and_gives_the_others_back(
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_small_model_writes_the_same_bits_on_any_number_of_threads(model):
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            sampler = TextSampler(model, TextParams())
+            made.append(sampler._probe(range(4)))
+    finally:
+        torch.set_num_threads(before)
+    assert not made[0].isnan().any()
+    assert torch.equal(*made)

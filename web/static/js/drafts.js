@@ -40,7 +40,11 @@ function dropAll() {
 
 // Any page but that of a job: what was sent made none. So does one that the browser shows again as it was.
 if (!document.getElementById("job-head")) unmark();
-window.addEventListener("pageshow", (event) => event.persisted && unmark());
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  unmark();
+  signedOut = false; // signing out did not go through, or the server says so at the next step
+});
 
 document.addEventListener("submit", (event) => {
   if (event.target.matches("[data-signs-out]")) dropAll();
