@@ -32,6 +32,7 @@ from atelier_client.errors import (
 from atelier_client.jobs import Checkpoint, Estimate, Job
 from atelier_client.models import Family, Model
 from atelier_client.uploads import Upload
+from atelier_client.webhooks import Delivery, Webhook
 
 __all__ = [
     "ApiError",
@@ -42,6 +43,7 @@ __all__ = [
     "ClientError",
     "Conflict",
     "Dataset",
+    "Delivery",
     "Estimate",
     "Family",
     "InvalidInput",
@@ -58,4 +60,5 @@ __all__ = [
     "Unreachable",
     "Upload",
     "User",
+    "Webhook",
 ]

@@ -16,6 +16,8 @@ from atelier_client.datasets import Datasets
 from atelier_client.errors import ClientError
 from atelier_client.jobs import Job, Jobs
 from atelier_client.models import Families, Model, Models
+from atelier_client.webhooks import Webhooks
+from atelier_client.workers import Workers
 
 PATIENCE_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
@@ -41,6 +43,8 @@ class Client:
         self.families = Families(self._connection)
         self.uploads = self.datasets.uploads
         self.tokens = Tokens(self._connection)
+        self.webhooks = Webhooks(self._connection)
+        self.workers = Workers(self._connection)
         self.users = Users(self._connection)
         self.invitations = Invitations(self._connection)
 

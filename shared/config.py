@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import BadSettings
+from shared.webhook_targets import networks_of
 
 PREFIX = "ATELIER_"
 UNPREFIXED = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
@@ -126,6 +127,9 @@ class Settings(BaseModel):
     keep_sweeps_seconds: Seconds = Field(30 * 86_400, description="What sweeps have removed.")
     keep_sessions_seconds: Seconds = Field(7 * 86_400, description="Sessions after they ended.")
     keep_workers_seconds: Seconds = Field(7 * 86_400, description="Workers that are gone.")
+    webhook_networks: str = Field(
+        "", description="Private networks that webhooks may reach, like 10.1.0.0/16,192.168.7.9/32."
+    )
     metrics_token: str = Field("", description="Bearer token that may read /metrics.")
     label_producer: str = Field("Atelier", description="Producer named in the label of outputs.")
 
@@ -143,6 +147,10 @@ class Settings(BaseModel):
             raise ValueError("public_url must begin with http:// or https://")
         if self.metrics_token and len(self.metrics_token) < 16:
             raise ValueError("metrics_token must have at least 16 characters")
+        try:
+            networks_of(self.webhook_networks)
+        except ValueError as error:
+            raise ValueError(f"webhook_networks: {error}") from error
         _check_storage(self.storage, self.s3_endpoint)
         if self.event_streams >= self.web_threads:
             raise ValueError("web_threads must be greater than event_streams")

@@ -224,14 +224,18 @@ def clock(session: Session) -> float:
     return float(session.scalar(CLOCK) or 0.0)
 
 
-def is_disk_full(error: DBAPIError) -> bool:
+def is_disk_full(error: BaseException) -> bool:
     """True when the database has no room for what was to be written."""
+    if not isinstance(error, DBAPIError):
+        return False
     code = getattr(error.orig, "sqlite_errorname", "") or getattr(error.orig, "sqlstate", "")
     return code in ("SQLITE_FULL", "53100")
 
 
-def is_away(error: DBAPIError) -> bool:
+def is_away(error: BaseException) -> bool:
     """Whether it is the database's present state, and no fault of what was asked: try again later."""
+    if not isinstance(error, DBAPIError):
+        return False
     if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":
         return False  # pysqlite's OperationalError is wrong SQL, too
     passing = isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated

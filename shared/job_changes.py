@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from shared import shares, tallies
+from shared import shares, tallies, webhooks
 from shared.db import clock
 from shared.errors import NotFound
-from shared.ids import new_id
 from shared.job_records import Lease
-from shared.models import Job, JobEvent, OutboxMessage
+from shared.models import Job, JobEvent
 
 Event = tuple[str, dict[str, Any]]
 
@@ -101,17 +100,7 @@ def end(
             waited = max(0.0, job.started_at - job.created_at)
             tallies.time(session, "job_wait_seconds", job.kind, waited)
             tallies.time(session, "job_run_seconds", job.kind, max(0.0, at - job.started_at))
-        payload = {"job_id": job.id, "kind": job.kind, "state": state}
-        session.add(
-            OutboxMessage(
-                id=new_id(),
-                topic=f"job.{state}",
-                user_id=job.user_id,
-                job_id=job.id,
-                payload=payload,
-                created_at=at,
-            )
-        )
+        webhooks.owe(session, job, at)
     return job
 
 

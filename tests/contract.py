@@ -11,6 +11,8 @@ import httpx
 from schemathesis import Config, openapi
 from schemathesis.engine import events, from_schema
 
+from tests.webhook_rows import add_webhook
+
 ID = re.compile("[0-9A-Za-z_.-]{1,64}")
 RESULTS = 40
 SEED = 20_261_125
@@ -52,21 +54,22 @@ def check(url: str, token: str, *, examples: int, stateful: bool = False) -> Fin
     # over HTTP: in 4.32 the transport that calls an application fails on its own probes without a token
     schema = openapi.from_url(f"{url}/api/v1/openapi.json", config=config, headers=headers)
     with httpx.Client(base_url=f"{url}/api/v1", headers=headers) as client:
-        tokens, jobs, datasets, models, families = (
+        tokens, jobs, datasets, models, families, hooks = (
             client.get(path).json()["items"]
-            for path in ("/me/tokens", "/jobs", "/datasets", "/models", "/families")
+            for path in ("/me/tokens", "/jobs", "/datasets", "/models", "/families", "/webhooks")
         )
         begun = client.post("/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "9"})
     (made,) = [job for job in jobs if job["result"] and job["kind"] == "generate"]
     ready = [one["id"] for one in datasets if one["state"] == "ready"]
     upload = begun.json()["id"]
-    _spare(schema, {made["id"], upload, *ready, *(one["id"] for one in [*tokens, *models])})
+    _spare(schema, {made["id"], upload, *ready, *(one["id"] for one in [*tokens, *models, *hooks])})
     real = {
         "artifact_id": [one["id"] for one in made["result"]["artifacts"]],
         "dataset_id": ready,
         "job_id": [made["id"]],
         "model_id": [one["id"] for one in models],
         "upload_id": [upload],
+        "webhook_id": [one["id"] for one in hooks],
         "name": [one["name"] for one in families],
     }
     _offer(schema, real)
@@ -92,6 +95,7 @@ def stock(person, work) -> None:
     for dataset in person.get("/datasets").json["items"]:
         work.studio.storage.put_bytes(f"datasets/{dataset['id']}/data.bin", b"png")
         work.preview(dataset["id"])
+    add_webhook(work.studio.db, person.user.id)
 
 
 def hurry(studio) -> None:
@@ -102,6 +106,7 @@ def hurry(studio) -> None:
 
 def _config(headers: dict[str, str], examples: int, stateful: bool) -> Config:
     submit = {"checks": {"positive_data_acceptance": {"expected-statuses": RULES}}}
+    hooks = {"checks": {"positive_data_acceptance": {"expected-statuses": [*RULES, "429"]}}}
     begin = {
         "checks": {
             "positive_data_acceptance": {"expected-statuses": [*RULES, "413"]},
@@ -132,6 +137,9 @@ def _config(headers: dict[str, str], examples: int, stateful: bool) -> Config:
                 {"include-operation-id": "me_token_create", **submit},
                 # an upload that is not here is a wrong field
                 {"include-operation-id": "datasets_add", **submit},
+                # a host that is not known here or may not be reached; 120 an hour
+                {"include-operation-id": "webhooks_create", **hooks},
+                {"include-operation-id": "webhooks_change", **hooks},
                 {"include-operation-id": "uploads_create", **begin},
                 *({"include-operation-id": name, "enabled": False} for name in LEFT_OUT.values()),
             ],

@@ -17,6 +17,8 @@ from web.cli_models import family, model
 from web.cli_output import Object, echo_card, echo_field
 from web.cli_results import artifact
 from web.cli_users import user
+from web.cli_webhooks import webhook
+from web.cli_workers import worker
 
 MASK = "********"
 
@@ -123,7 +125,7 @@ def _without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{MASK}@{place}"))
 
 
-for group in (user, dataset, upload, job, artifact, model, family):
+for group in (user, dataset, upload, job, artifact, model, family, webhook, worker):
     main.add_command(group)
 for part in (cli_account, cli_server, cli_backup, cli_chaos):
     part.add_to(main)

@@ -25,6 +25,7 @@ LISTS = {
     "token": "/me/tokens",
     "upload": "/uploads",
     "invitation": "/invitations",
+    "webhook": "/webhooks",
 }
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -120,10 +120,10 @@ def _disk_error(error: OSError) -> ResponseReturnValue:
 
 def _database_error(error: BaseException) -> ResponseReturnValue:
     """503 if the database is away, restarting, or another writer held SQLite's lock for too long."""
-    if isinstance(error, DBAPIError) and is_disk_full(error):
+    if is_disk_full(error):
         log.error("the database's disk is full")
         return answer(StorageFull())
-    if not (isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and is_away(error))):
+    if not (isinstance(error, PoolTimeout) or is_away(error)):
         return _unknown_error(error)
     log.warning("database unavailable: %s", type(error).__name__)
     return answer(Unavailable("The database cannot be used right now; try again shortly."))

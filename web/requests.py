@@ -48,7 +48,7 @@ Scope = Literal[
 SCOPES: tuple[str, ...] = get_args(Scope)
 
 
-def _no_twins(values: list[str]) -> list[str]:
+def no_twins(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
         raise ValueError("must not name one twice")
     return values
@@ -177,7 +177,7 @@ class UploadsRequest(Strict):
     uploads: Annotated[
         list[Ref],
         Field(min_length=1, max_length=1000, json_schema_extra={"uniqueItems": True}),
-        AfterValidator(_no_twins),
+        AfterValidator(no_twins),
     ]
     name: Name = ""
     kind: Literal["", "text", "images"] = ""

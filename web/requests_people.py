@@ -37,6 +37,12 @@ class UserChange(Strict):
     weight: float | None = Field(None, ge=0.01, le=100)
 
 
+class WorkerChange(Strict):
+    """The body of PATCH /workers/ID."""
+
+    draining: bool
+
+
 class InvitationRequest(Strict):
     """The body of POST /invitations."""
 

@@ -29,9 +29,11 @@ NOUNS = {
     "invitations": ADMIN,
     "audit": ADMIN,
     "storage": ADMIN,
+    "workers": ADMIN,
     "families": ANY,
     "documents": ANY,
     "health": ANY,
+    "webhooks": WHOLE,  # a narrow token must not have told what it may not ask
     "me": WHOLE,  # a narrow token must not make itself a wider one
 }
 # single routes that are not as the rest of their blueprint

@@ -1,4 +1,4 @@
-"""Slows down password guessing: per account and address, per address, and per account."""
+"""Slows down password guessing, per account and address, per address, and per account; and what asks other servers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ PER_ADDRESS = RateLimitItemPerMinute(50, 5)
 PER_ACCOUNT = RateLimitItemPerHour(200)
 # Attempts to make an account, also those that succeed.
 JOINING = RateLimitItemPerHour(20)
+# What makes the server look names up, or send, at a user's word.
+WEBHOOKS = RateLimitItemPerHour(120)
 
 
 class Throttle:
@@ -38,6 +40,11 @@ class Throttle:
             raise TooManyRequests(
                 "Too many accounts were asked for from this address; wait an hour."
             )
+
+    def webhook(self, user_id: str) -> None:
+        """Counts what makes the server ask others. Raises TooManyRequests."""
+        if not self._limiter.hit(WEBHOOKS, "webhooks", user_id):
+            raise TooManyRequests("Webhooks were changed or tried too often; wait an hour.")
 
 
 def _keys(

@@ -138,7 +138,7 @@ class Leases:
             with shares.apart(session):
                 jobs.report(session, held.lease, report, most_log_bytes=self._settings.log_bytes)
         except Exception as error:
-            if isinstance(error, DBAPIError) and is_away(error):
+            if is_away(error):
                 raise
             # What this job says must not keep the others' leases from being renewed.
             log.exception("a report of %s was refused", held.key)

@@ -22,6 +22,7 @@ from shared.queue import RUN_DUE_TASK, TASKS_QUEUE, WAKE_TASK, redis_client, wak
 from shared.schema import Schema
 from shared.storage import WAITS, Storage, told_when_full
 from shared.storages import open_storage
+from worker.courier import Courier
 from worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class TaskRunner:
         self._schema = Schema()
         self._storage = open_storage(settings)
         self._presence = Presence(worker_id, "cpu")
+        self._courier = Courier(settings, self._db)
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="short-tasks", daemon=True)
@@ -89,6 +91,7 @@ class TaskRunner:
 
     def start(self) -> None:
         self._thread.start()
+        self._courier.start()
 
     def wake(self, lane: str = "") -> None:
         self._woken.set()
@@ -97,8 +100,10 @@ class TaskRunner:
         """Ends after the task that runs; one that takes longer is run again by someone else."""
         self._stopping.set()
         self._woken.set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        until = time.monotonic() + timeout
+        sent = self._courier.stop(timeout)
+        self._thread.join(max(0.0, until - time.monotonic()))
+        return sent and not self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -192,7 +197,7 @@ def _our_fault(error: Exception) -> str:
     """The code of what keeps any task from being done here; empty when it is the task's own."""
     if isinstance(error, (StorageFull, StorageAway)):
         return error.code
-    if isinstance(error, DBAPIError) and is_away(error):
+    if is_away(error):
         return "storage_full" if is_disk_full(error) else "storage_away"
     return ""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from shared import jobs, shares
@@ -45,7 +44,7 @@ def _published(session: Session, one: Finished, log_bytes: int) -> bool:
                 jobs.report(session, lease, one.last, most_log_bytes=log_bytes)
             jobs.succeed(session, lease, one.outcome)
     except Exception as error:
-        if isinstance(error, DBAPIError) and is_away(error):
+        if is_away(error):
             raise
         # A lost lease, or a row that the database does not take: it ends by itself, as any other.
         log.warning("%s is not published with the others: %s", lease.job_id, type(error).__name__)

@@ -27,6 +27,7 @@ from shared.models.token import ApiToken
 from shared.models.upload import Upload
 from shared.models.user import User
 from shared.models.user_share import UserShare
+from shared.models.webhook import Webhook
 from shared.models.worker import Worker
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "Upload",
     "User",
     "UserShare",
+    "Webhook",
     "Worker",
 ]

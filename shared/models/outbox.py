@@ -1,8 +1,8 @@
-"""Messages to the outside that a state change owes (webhooks, notices), written in its transaction."""
+"""What the outside is owed of a state change: one message for each webhook, written in its transaction."""
 
 from __future__ import annotations
 
-from sqlalchemy import String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base
@@ -11,11 +11,22 @@ from shared.models.columns import Id, MaybeTime, Object, Time
 
 class OutboxMessage(Base):
     __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_due", "state", "due_at"),)
 
     id: Mapped[Id]
-    topic: Mapped[str] = mapped_column(String(64))  # job.succeeded, job.failed, job.cancelled
+    topic: Mapped[str] = mapped_column(String(64))  # job.succeeded, job.failed, job.cancelled, …
     user_id: Mapped[str] = mapped_column(String(32), index=True)
+    # No foreign key: that somebody deletes a webhook is no reason for a job not to end. None of a worker before 0009.
+    webhook_id: Mapped[str | None] = mapped_column(String(32), index=True)
     job_id: Mapped[str | None] = mapped_column(String(32))
     payload: Mapped[Object]
     created_at: Mapped[Time] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(16), server_default="pending")  # pending|sent|failed
+    fence: Mapped[int] = mapped_column(server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    due_at: Mapped[MaybeTime]
+    lease_until: Mapped[MaybeTime]  # somebody is sending it
+    # of the last attempt
+    status: Mapped[int | None]
+    error: Mapped[str] = mapped_column(String(16), server_default="")
     sent_at: Mapped[MaybeTime]

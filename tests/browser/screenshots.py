@@ -14,6 +14,8 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from atelier_client import Client
+from shared.config import Settings
+from shared.db import Database
 from tests.browser.conftest import (
     SCREENSHOTS,
     SIZES,
@@ -23,6 +25,7 @@ from tests.browser.conftest import (
     first_run_link,
 )
 from tests.installation import ROOT, Installation
+from tests.webhook_rows import add_webhook
 
 IMAGES = ROOT / "docs" / "images"
 # name: (width, scheme, language)
@@ -52,7 +55,7 @@ POEMS = """\
 class Content:
     """What a studio has after a day: data, models, results, a job that runs and one that failed."""
 
-    def __init__(self, client: Client, steps: int) -> None:
+    def __init__(self, atelier: Installation, client: Client, steps: int) -> None:
         self.client = client
         with tempfile.TemporaryDirectory() as folder:
             poems = Path(folder) / "poems.txt"
@@ -77,6 +80,14 @@ class Content:
         running = {"steps": 200_000, "batch_size": 8, "tokenizer": "characters", "block_size": 64}
         self.running = self._submit("transformer_lm", self.docs, "Manual writer", running)
         self.waiting = self._submit("vae", self.digits, "Digits, longer", {"steps": 5000})
+        self.webhook = self._webhook(atelier)
+
+    def _webhook(self, atelier: Installation) -> str:
+        db = Database(Settings(data=atelier.folder).database)
+        try:
+            return add_webhook(db, self.client.me().id, self.training["id"], "Lab notebook")
+        finally:
+            db.dispose()
 
     def _data(self, made: dict) -> str:
         return self.client.datasets.wait(made["id"], timeout=120)["id"]
@@ -123,6 +134,8 @@ class Content:
             "results": "/results",
             "queue": "/queue",
             "account": "/account",
+            "webhooks": "/account/webhooks",
+            "webhook": f"/account/webhooks/{self.webhook}",
             "help": "/help",
             "help-family": "/help/vae",
             "api": "/docs",
@@ -211,7 +224,7 @@ def main() -> None:
         admin = signed_in(browser, first_run_link(atelier))
         client = atelier.user("ann")
         atelier.families(client, "vae", "lstm", "transformer_lm")
-        content = Content(client, arguments.steps)
+        content = Content(atelier, client, arguments.steps)
         ann = signed_in(browser, atelier.atelier("user", "passwd", "ann"))
         for kind in KINDS:
             taken: dict[str, Path] = {}

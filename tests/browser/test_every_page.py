@@ -15,7 +15,7 @@ def pages(atelier, signed_in):
     client = atelier.user("bea")
     signed_in("bea")
     atelier.families(client, "vae", "lstm", "transformer_lm")
-    content = Content(client, steps=30)
+    content = Content(atelier, client, steps=30)
     yield content.pages()
     client.jobs.cancel(content.running["id"])
     client.jobs.cancel(content.waiting["id"])

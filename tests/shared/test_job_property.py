@@ -31,7 +31,9 @@ from shared.models import (
     Result,
     User,
     UserShare,
+    Webhook,
 )
+from shared.webhooks import EVENTS
 
 LEGAL = {
     None: {"queued"},
@@ -67,13 +69,15 @@ class Table(RuleBasedStateMachine):
         with self.db.writing() as session:
             for table in (
                 *(Checkpoint, JobEvent, JobLog, MetricPoint, OutboxMessage, Result, Job),
-                *(UserShare, Quota, User),
+                *(UserShare, Quota, Webhook, User),
             ):
                 session.execute(delete(table))
             for name in USERS:
                 session.add(User(id=name, name=name, created_at=clock(session)))
                 session.flush()
                 session.add(Quota(user_id=name))
+                hook = {"url": "https://example.com/", "events": " ".join(EVENTS), "secret": ""}
+                session.add(Webhook(user_id=name, name=name, created_at=1.0, **hook))
 
     def known(self, data) -> str:
         return data.draw(strategies.sampled_from(sorted(self.model)))

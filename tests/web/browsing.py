@@ -22,6 +22,7 @@ PLAIN_PAGES = [
     "/jobs",
     "/queue",
     "/account",
+    "/account/webhooks",
     "/help",
     "/help/toy",
 ]
@@ -35,6 +36,7 @@ def own_pages(things):
         f"/jobs/{things['job']}",
         f"/jobs/{things['job']}/log",
         f"/artifacts/{things['artifact']}",
+        f"/account/webhooks/{things['webhook']}",
     ]
 
 

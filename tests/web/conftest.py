@@ -18,6 +18,7 @@ from shared.models import Dataset, DatasetItem, Job, User
 from shared.params import Field, Params, schema_of
 from shared.scheduling import Offer, claim
 from tests.web.browsing import Browser
+from tests.webhook_rows import add_webhook
 from web import create_app
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
@@ -312,4 +313,5 @@ def things(work, alice):
         "model": model_id,
         "artifact": artifact_id,
         "job": work.training(alice, name="a queued one")["id"],
+        "webhook": add_webhook(work.studio.db, alice.user.id, new_id()),
     }

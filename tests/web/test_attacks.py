@@ -13,6 +13,7 @@ from shared.ids import new_id
 from shared.models import BrowserSession, Dataset, Job, Model
 from tests.web.browsing import Browser
 from tests.web.conftest import API
+from tests.webhook_rows import add_webhook
 
 # Every rule must be in one of these; a new one fails until somebody has thought about it.
 OPEN = {
@@ -30,7 +31,10 @@ OPEN = {
     "/join/<token>",
 }
 # (owner's object in the path -> which fixture makes it)
-OBJECTS = {"job_id", "artifact_id", "model_id", "dataset_id", "token_id", "session_id", "upload_id"}
+OBJECTS = {
+    *("job_id", "artifact_id", "model_id", "dataset_id"),
+    *("token_id", "session_id", "upload_id", "webhook_id"),
+}
 OWN = {
     f"{API}/artifacts",
     f"{API}/artifacts/archive",
@@ -44,6 +48,7 @@ OWN = {
     f"{API}/models",
     f"{API}/queue",
     f"{API}/uploads",
+    f"{API}/webhooks",
 }
 # for administrators: 403 for everybody else, whatever the id (tests/web/test_people.py)
 ADMIN = {
@@ -53,6 +58,10 @@ ADMIN = {
     f"{API}/storage",
     f"{API}/storage/sweep",
     f"{API}/users",
+    f"{API}/workers",
+    f"{API}/workers/<worker_id>",
+    f"{API}/workers/jobs",
+    f"{API}/workers/jobs/<job_id>/cancel",
     f"{API}/users/<user_id>",
     f"{API}/users/<user_id>/link",
 }
@@ -127,6 +136,8 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
         "upload_id": alice.post(
             "/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
         ).json["id"],
+        "webhook_id": add_webhook(app.extensions["atelier"].db, alice.user.id),
+        "delivery_id": "0",
         "n": "0",
         "step": "1",
     }
@@ -140,7 +151,8 @@ def test_nobody_reaches_the_objects_of_another(app, alice, bob, work):
             headers = {"Authorization": f"Bearer {bob.token}"}
             answer = bob.client.open(path, method=method, headers=headers, **body)
             # who is no administrator is told so, whatever the id
-            wanted = 403 if rule.rule.startswith("/admin/") else 404
+            administrators = rule.rule.startswith("/admin/") or rule.rule in ADMIN
+            wanted = 403 if administrators else 404
             assert answer.status_code == wanted, (method, rule.rule, answer.text)
             tried += 1
     assert tried >= 30
@@ -157,6 +169,7 @@ def test_the_matrix_would_notice(app, alice, work, things):
         "job_id": artifact["job_id"],
         "model_id": things["model"],
         "dataset_id": things["dataset"],
+        "webhook_id": add_webhook(app.extensions["atelier"].db, alice.user.id),
         "n": "0",
     }
     read = 0

@@ -39,5 +39,6 @@ def test_the_document_is_true(live, alice, work, studio):
     unmet = {label for label in unmet if label.startswith("GET ")}
     # it asks as one who is no administrator, and its results are texts
     refused = {f"GET /{noun}" for noun in ("audit", "invitations", "storage", "users")}
-    refused |= {"GET /users/{user_id}", "GET /artifacts/{artifact_id}/thumbnail"}
+    refused |= {"GET /users/{user_id}", "GET /workers", "GET /workers/jobs"}
+    refused |= {"GET /artifacts/{artifact_id}/thumbnail"}
     assert unmet == refused, found.table()

@@ -13,6 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from shared import catalog
 from tests.web.conftest import ANNOUNCEMENT, API
+from tests.web.test_queue import FACTS, add_worker
+from tests.webhook_rows import add_webhook
 from web.api.describe import told_of
 from web.api.document import api_calls
 
@@ -162,7 +164,7 @@ def test_its_etag_changes_with_the_families(alice, toy, studio):
 
 # ---- answers
 
-FOR_ADMINISTRATORS = {"audit", "invitations", "storage", "users"}
+FOR_ADMINISTRATORS = {"audit", "invitations", "storage", "users", "workers"}
 
 
 def strange(value, schema, shapes, at=""):
@@ -197,6 +199,8 @@ def test_answers_have_the_fields_that_are_told_and_no_others(
     ids["job_id"] = alice.get(f"/artifacts/{things['artifact']}").json["job_id"]
     tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1"}
     ids |= {"upload_id": alice.post("/uploads", headers=tus).json["id"], "user_id": alice.user.id}
+    add_worker(studio, "device-0.gpu-1", facts=FACTS)
+    ids["webhook_id"] = add_webhook(studio.db, alice.user.id)
     root = person("root", admin=True)
     shapes = described["components"]["schemas"]
     compared = 0

@@ -44,6 +44,7 @@ def test_forms_about_what_is_somebody_elses_change_nothing(theirs, things, studi
         f"/artifacts/{things['artifact']}/delete",
         "/account/tokens/nonsense/revoke",
         "/account/sessions/nonsense/revoke",
+        *[f"/account/webhooks/{things['webhook']}/{verb}" for verb in ("off", "secret", "delete")],
     ]
     for path in posts:
         assert theirs.post(path, {"name": "stolen"}).status_code == 404, path

@@ -8,6 +8,7 @@ import pytest
 
 from shared.jobs import Lease, fail
 from tests.web.browsing import PLAIN_PAGES, Browser, Page, own_pages
+from tests.webhook_rows import add_webhook
 
 ATTACKS = [
     "<img src=x onerror=alert(1)>",
@@ -51,6 +52,7 @@ def attacked(app, work, alice, studio):
         f"/models/{model_id}",
         f"/generate/{model_id}",
         f"/artifacts/{artifact}",
+        f"/account/webhooks/{add_webhook(studio.db, alice.user.id, job_id, everything)}",
     ]
 
 
@@ -88,6 +90,8 @@ def test_what_is_typed_comes_back_as_text(app, alice, attacked):
         assert_harmless(page, "/train/toy")
         assert page.field("params.steps")["value"] == attack
         assert_harmless(Page(mine.post("/account/tokens", {"expires_days": attack}).text), "tokens")
+        refused = mine.post("/account/webhooks", {"url": attack, "name": attack})
+        assert_harmless(Page(refused.text), "webhooks")
         assert_harmless(mine.page(f"/jobs?q={attack}".replace(" ", "+")), "search")
         assert_harmless(Page(mine.get(f"/jobs/{attack}".replace("/", "")).text), "404")
 

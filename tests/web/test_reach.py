@@ -12,6 +12,8 @@ import pytest
 import atelier_client
 from atelier_client import Client
 from atelier_client.account import SCOPES
+from atelier_client.webhooks import EVENTS
+from shared import webhooks
 from web import cli, requests
 from web.api.document import api_calls
 
@@ -70,6 +72,22 @@ REACH = {
     "POST /me/tokens": ("tokens.create", "token create"),
     "DELETE /me/tokens/{token_id}": ("tokens.delete", "token delete"),
     "DELETE /me/tokens": ("tokens.delete", "token delete"),  # the same by query
+    "GET /workers": ("workers.list", "worker list"),
+    "PATCH /workers/{worker_id}": ("workers.drain", "worker drain"),
+    "GET /workers/jobs": ("workers.jobs", "worker jobs"),
+    "POST /workers/jobs/{job_id}/cancel": ("workers.cancel_job", "worker cancel-job"),
+    "GET /webhooks": ("webhooks.list", "webhook list"),
+    "POST /webhooks": ("webhooks.create", "webhook create"),
+    "GET /webhooks/{webhook_id}": ("webhooks.get", "webhook show"),
+    "PATCH /webhooks/{webhook_id}": ("webhooks.change", "webhook set"),
+    "DELETE /webhooks/{webhook_id}": ("webhooks.delete", "webhook delete"),
+    "POST /webhooks/{webhook_id}/secret": ("webhooks.new_secret", "webhook new-secret"),
+    "POST /webhooks/{webhook_id}/test": ("webhooks.test", "webhook test"),
+    "GET /webhooks/{webhook_id}/deliveries": ("webhooks.deliveries", "webhook deliveries"),
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/again": (
+        "webhooks.send_again",
+        "webhook send-again",
+    ),
     "GET /events": ("", ""),  # for pages: which job of mine has ended
     "GET /queue": ("queue", "queue"),
     "GET /storage": ("storage", "storage"),
@@ -122,7 +140,18 @@ def test_the_client_knows_every_path_that_it_asks(app):
     """And none that the API has not."""
     known = {re.sub(r"{\w+}", "{}", path) for path, *_ in api_calls(app)}
     folder = Path(atelier_client.__file__).parent
-    nouns = ("account", "artifacts", "client", "datasets", "downloads", "jobs", "models", "uploads")
+    nouns = (
+        "account",
+        "artifacts",
+        "client",
+        "datasets",
+        "downloads",
+        "jobs",
+        "models",
+        "uploads",
+        "webhooks",
+        "workers",
+    )
     text = "".join((folder / f"{noun}.py").read_text() for noun in nouns)
     asked = re.findall(r'f?"(/(?:[a-z]+|{\w+}|/|\.)+)"', text)
     paths = {re.sub(r"{\w+}", "{}", path) for path in asked} - {"/"}
@@ -133,3 +162,7 @@ def test_the_client_knows_every_path_that_it_asks(app):
 
 def test_the_scopes_are_those_of_the_server():
     assert SCOPES == requests.SCOPES
+
+
+def test_the_events_are_those_of_the_server():
+    assert EVENTS == webhooks.EVENTS

@@ -51,6 +51,50 @@ class NewUser(User):
     link: str
 
 
+class Worker(BaseModel):
+    """A process that runs jobs, or short tasks."""
+
+    id: str
+    kind: Literal["device", "cpu"]
+    host: str
+    pid: Count
+    device: str
+    facts: Object
+    families: list[str]
+    state: str
+    drain_requested: bool
+    started_at: Moment
+    heartbeat_at: Moment
+
+
+class WorkerList(BaseModel):
+    items: list[Worker]
+    next: None
+
+
+class ActiveJob(BaseModel):
+    """A job of anybody's that waits or runs: whose, but not what it is about."""
+
+    id: Id
+    owner: str
+    kind: str
+    family: str
+    lane: str
+    state: Literal["queued", "running"]
+    paused: bool
+    cancel_requested: bool
+    worker: str | None = Field(description="The id of who runs it.")
+    attempt: Count
+    device_seconds: Seconds
+    created_at: Moment
+    started_at: Moment | None
+
+
+class ActiveJobList(BaseModel):
+    items: list[ActiveJob]
+    more: bool = Field(description="There are more than these.")
+
+
 class Invitation(BaseModel):
     id: Id
     note: str

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from shared import datasets, packs
 from shared.errors import Conflict, NotFound
 from shared.models import Artifact, Dataset, DatasetItem, Job, Model, User
+from shared.moments import rfc3339
 from web.services import access, artifacts, cards, models, shown
 from web.services.datasets import item_shape, section
-from web.services.shapes import artifact_shape, rfc3339
+from web.services.shapes import artifact_shape
 from web.services.studio import Studio
 from web.services.zips import Member, Names, safe, size_of, zipped
 

@@ -18,15 +18,16 @@ from shared.models import (
     Job,
     Model,
     User,
+    Webhook,
     Worker,
 )
+from shared.moments import rfc3339
 from web.services.job_lists import Page
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 LONGEST_NAME = 200  # of the column; a file's name may be longer
 
-Subject = User | ApiToken | Invitation | Dataset | Model | Artifact | Job | Worker
+Subject = User | ApiToken | Invitation | Dataset | Model | Artifact | Job | Webhook | Worker
 
 TYPES = {
     User: "user",
@@ -36,6 +37,7 @@ TYPES = {
     Model: "model",
     Artifact: "artifact",
     Job: "job",
+    Webhook: "webhook",
     Worker: "worker",
 }
 

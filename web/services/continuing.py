@@ -16,11 +16,12 @@ from shared import checkpoints
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.job_records import NewJob
 from shared.models import Checkpoint, Job, User
+from shared.moments import rfc3339
 from shared.outputs import newest_checkpoints
 from web.requests import CheckpointModelRequest, ContinueRequest, JobRequest
 from web.services import access, curves, submit
 from web.services.jobs import Submitted, accept_once
-from web.services.shapes import finite, rfc3339
+from web.services.shapes import finite
 from web.services.studio import Studio
 
 LONGEST_NAME = 200

@@ -27,6 +27,7 @@ from shared.errors import (
 )
 from shared.ids import new_id
 from shared.models import Dataset, DatasetItem, User
+from shared.moments import rfc3339
 from shared.samples import SAMPLES
 from shared.storage import told_when_full
 from web.requests import ModelChange
@@ -34,7 +35,6 @@ from web.services import access
 from web.services import uploads as resumable
 from web.services.job_lists import Page
 from web.services.room import check_disk, check_quota
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 from web.services.texts import beginnings
 

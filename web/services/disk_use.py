@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from shared import disk, short_tasks
 from shared.ids import new_id
 from shared.models import Artifact, Checkpoint, Dataset, Model, Sweep
-from web.services.shapes import rfc3339
+from shared.moments import rfc3339
 from web.services.studio import Studio
 
 SWEEPS_SHOWN = 20

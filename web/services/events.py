@@ -12,8 +12,9 @@ from shared import previews, quotas
 from shared.db import clock
 from shared.jobs import FINAL
 from shared.models import Job, JobEvent, JobLog, User
+from shared.moments import rfc3339
 from web.services import access
-from web.services.shapes import artifact_shape, event_shape, rfc3339
+from web.services.shapes import artifact_shape, event_shape
 from web.services.studio import Studio
 
 MOST_EVENTS = 1000

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, and_, select, update
 from shared.db import clock
 from shared.errors import Conflict, NotFound
 from shared.models import Invitation, User
+from shared.moments import rfc3339
 from web.hashing import hash_of
 from web.requests_people import InvitationRequest
 from web.services import accounts, audit
 from web.services.job_lists import Page
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 DAY = 86_400

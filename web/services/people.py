@@ -13,11 +13,11 @@ from shared import jobs, quotas, scheduling
 from shared.db import clock, lock_rows
 from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
 from shared.models import Invitation, Job, Quota, User, UserShare
+from shared.moments import rfc3339
 from web.requests_people import UserChange
 from web.services import accounts, audit
 from web.services.job_lists import Page
 from web.services.queue import uses_of
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 Shape = dict[str, Any]

@@ -16,8 +16,8 @@ from shared import catalog, quotas, scheduling
 from shared.db import cause, clock
 from shared.errors import Unavailable
 from shared.models import FamilyRow, Job, User, UserShare, Worker
+from shared.moments import rfc3339
 from web.services import shown
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 log = logging.getLogger(__name__)

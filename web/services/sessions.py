@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from shared.db import clock
 from shared.errors import NotFound
 from shared.models import BrowserSession, User
-from web.services.shapes import rfc3339
+from shared.moments import rfc3339
 from web.services.studio import Studio
 
 MOST_SHOWN = 50

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 from shared.models import Artifact, Job, JobEvent, Model, Result
 from shared.models.mark import STAR
+from shared.moments import rfc3339
 from shared.waiting import Place
 
 Shape = dict[str, Any]
-
-
-def rfc3339(at: float | None) -> str | None:
-    """UTC with milliseconds, like 2026-11-22T04:50:00.123Z."""
-    if at is None:
-        return None
-    thousandths = math.floor(at * 1000)
-    seconds, rest = divmod(thousandths, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
 
 
 def finite(value: Any) -> Any:

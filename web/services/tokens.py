@@ -16,9 +16,9 @@ from shared.db import NOW, Database, clock
 from shared.errors import InvalidInput, NotFound, NotSignedIn
 from shared.ids import new_id
 from shared.models import ApiToken, User
+from shared.moments import rfc3339
 from web.hashing import hash_of
 from web.services import audit
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 TOKEN = re.compile(r"(atelier_[0-9a-f]{12})_[A-Za-z0-9_-]{43}")

@@ -21,9 +21,9 @@ from shared.db import NOW, clock
 from shared.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, TooLarge
 from shared.ids import new_id
 from shared.models import Upload, User
+from shared.moments import rfc3339
 from shared.storage import sync_folder, told_when_full
 from web.services.room import check_disk, check_quota
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 BLOCK = 4 << 20  # synced and counted at a time; what is lost when a process dies

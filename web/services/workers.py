@@ -12,8 +12,8 @@ from shared import jobs as states
 from shared.db import clock
 from shared.errors import NotFound
 from shared.models import Job, User, Worker
+from shared.moments import rfc3339
 from web.services import audit
-from web.services.shapes import rfc3339
 from web.services.studio import Studio
 
 MOST_JOBS = 200
@@ -28,7 +28,7 @@ def list_workers(studio: Studio) -> list[Shape]:
         return [_shape(worker) for worker in found]
 
 
-def set_drain(studio: Studio, admin: User, worker_id: str, *, draining: bool) -> None:
+def set_drain(studio: Studio, admin: User, worker_id: str, *, draining: bool) -> Shape:
     """A draining worker takes nothing new, writes checkpoints and gives its jobs back; it stays so over a restart
     until this is taken back. Raises NotFound."""
     with studio.db.writing() as session:
@@ -39,6 +39,7 @@ def set_drain(studio: Studio, admin: User, worker_id: str, *, draining: bool) ->
             worker.drain_requested_at = clock(session) if draining else None
             action = "worker_drained" if draining else "worker_undrained"
             audit.record(session, action, admin, worker)
+        return _shape(worker)
 
 
 def active_jobs(studio: Studio) -> Shape:

@@ -31,7 +31,9 @@ from web.views import (
     results,
     signing,
     style,
+    tables,
     train,
+    webhooks,
     words,
 )
 
@@ -62,6 +64,7 @@ def init_app(app: Flask) -> None:
         results,
         queue,
         account,
+        webhooks,
         people,
         admin,
         docs,
@@ -76,6 +79,7 @@ def init_app(app: Flask) -> None:
     media.init_app(app)
     names.init_app(app)
     help.init_app(app)
+    tables.init_app(app)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(said=said)

@@ -52,6 +52,10 @@ TOLD = (
     _l("unshared"),
     _l("user changed"),
     _l("user created"),
+    _l("webhook changed"),
+    _l("webhook deleted"),
+    _l("webhook made"),
+    _l("webhook secret made"),
     _l("worker drained"),
     _l("worker undrained"),
     _l("artifact"),
@@ -61,6 +65,7 @@ TOLD = (
     _l("model"),
     _l("token"),
     _l("user"),
+    _l("webhook"),
     _l("worker"),
 )
 

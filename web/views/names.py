@@ -93,6 +93,7 @@ FIGURES = {
     "quota": _l("quotas"),
     "role": _l("role"),
     "scopes": _l("scopes"),
+    "to": _l("to"),
     "uses": _l("uses"),
     "weight": _l("weight"),
 }

@@ -44,6 +44,8 @@ class Figures:
     submits_held_up: list[float] = field(default_factory=list)  # the same beside a stopped process
     struck_out: int = 0
     left: Counter[str] = field(default_factory=Counter)  # by folder: what killed attempts left
+    told: int = 0  # messages to webhooks
+    told_again: int = 0  # of these, what came more than once, as it may
     steps: int = 0
     steps_again: int = 0
 

@@ -81,6 +81,7 @@ def lines(
     yield f"  beside a stopped process, which may hold SQLite's lock: {_spread(figures.submits_held_up)}"
     again = 100 * figures.steps_again / figures.steps if figures.steps else 0.0
     yield f"steps of the test family: {figures.steps}, made again {figures.steps_again} ({again:.1f} %)"
+    yield f"webhooks: {figures.told} messages heard, {figures.told_again} of them more than once"
     yield f"left by killed attempts, and swept: {_counts(figures.left)}"
     yield "bars:"
     yield from map(str, bars(figures, lease))

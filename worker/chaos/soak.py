@@ -17,12 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from atelier_client import Client
 from shared.config import Settings, child_environment
-from shared.db import Database
+from shared.db import Database, clock
 from shared.models import Job
 from shared.queue import redis_client
 from shared.samples import grey_png
 from shared.storages import open_storage
-from worker.chaos import figures, files, oracle, scratch
+from worker.chaos import ears, figures, files, oracle, scratch
+from worker.chaos.ears import Ears
 from worker.chaos.faults import Breaker
 from worker.chaos.figures import Figures
 from worker.chaos.installation import Installation, wait_until
@@ -69,12 +70,15 @@ class Soak:
     ) -> None:
         self._plan, self._say, self._patience = plan, say, patience
         families = {"families": ",".join(plan.families), "family_path": str(FAMILIES)}
+        families["webhook_networks"] = f"{ears.ADDRESS}/32"
         # a token of `atelier user` and the soak itself read what the installation reads
         self._settings = settings.model_copy(update=families)
         log = settings.data.resolve() / "up.log"
         environment = child_environment(self._settings)
         self._installation = Installation(environment, log, settings.port)
         self._db: Database | None = None
+        self._ears = Ears()
+        self._hooked_at = 0.0  # by the database's clock: every job from then on is told
 
     def run(self) -> Outcome:
         scratch.claim(self._settings)
@@ -84,8 +88,14 @@ class Soak:
         self._say(f"{installation.url} is ready after {installation.ready_seconds:.1f} s")
         self._db = db = Database(self._settings.database)
         breaker = Breaker(self._settings, db, installation)
+        with self._ears:
+            return self._run(installation, db, breaker)
+
+    def _run(self, installation: Installation, db: Database, breaker: Breaker) -> Outcome:
         try:
             tokens = [self._token(n) for n in range(USERS)]
+            with db.reading() as session:
+                self._hooked_at = clock(session)
             things = [self._things(token) for token in tokens]
             breaker.start()
             with People(installation.url, tokens, things, db, breaker) as people:
@@ -113,6 +123,7 @@ class Soak:
             Client(self._installation.url, token) as client,
             tempfile.TemporaryDirectory() as folder,
         ):
+            client.webhooks.create(self._ears.url)
             wait_until(lambda: _offered(client, self._plan.families), 120, "the families")
             texts = client.datasets.add(sample="python-docs").wait(timeout=120)
             things: dict[str, Any] = {"texts": texts["id"], "pictured": PICTURES}
@@ -144,6 +155,7 @@ class Soak:
         people.wait(self._patience)
         with suppress(TimeoutError):  # what is still open then is told as lost
             wait_until(lambda: self._all_ended(people.books), self._patience, "every job's end")
+            wait_until(self._all_told, self._patience, "every message")
 
     def _all_ended(self, books: Books) -> bool:
         assert self._db is not None
@@ -151,6 +163,13 @@ class Soak:
         time.sleep(0.2)
         with suppress(SQLAlchemyError), self._db.reading() as session:
             return session.scalar(open_ones) == 0
+        return False
+
+    def _all_told(self) -> bool:
+        assert self._db is not None
+        time.sleep(0.2)
+        with suppress(SQLAlchemyError):
+            return not ears.are_waiting(self._db)
         return False
 
     # ---- after ----------------------------------------------------------------------------------------
@@ -182,6 +201,8 @@ class Soak:
         left = files.unnamed(settings, self._db, storage)
         found.left = Counter(name.partition("/")[0] for name in left)
         found.problems += oracle.problems(settings, self._db, storage)
+        found.told, found.told_again = len(self._ears.times), self._ears.again
+        found.problems += ears.problems(self._ears, self._db, self._hooked_at)
         return Outcome(self._plan, found, books, breaker, lease)
 
 
