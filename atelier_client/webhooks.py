@@ -65,9 +65,9 @@ class Webhooks:
         answer = self._connection.ask("PATCH", f"/webhooks/{webhook_id}", json=fields)
         return Webhook(answer.json())
 
-    def new_secret(self, webhook_id: str) -> Webhook:
-        """The secret before it signs as well for 24 hours."""
-        return Webhook(self._post(f"/webhooks/{webhook_id}/secret"))
+    def new_secret(self, webhook_id: str, *, revoke: bool = False) -> Webhook:
+        """The secret before it signs as well for 24 hours; revoked, no more from now on."""
+        return Webhook(self._post(f"/webhooks/{webhook_id}/secret", json={"revoke": revoke}))
 
     def test(self, webhook_id: str) -> Delivery:
         """Sends a message of the type webhook.test."""

@@ -69,5 +69,11 @@ def set_up_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # those of sqlalchemy show rows when the level is DEBUG
-    for noisy in ("alembic.runtime.migration", "celery.redirected", "httpx", "sqlalchemy"):
+    for noisy in (
+        "alembic.runtime.migration",
+        "celery.redirected",
+        "httpcore",
+        "httpx",
+        "sqlalchemy",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -258,7 +258,7 @@ def storage_used_by(session: Session, user_ids: Users) -> Sums:
 
 
 def _storage_used() -> Select[str, Any]:
-    """Asked at every submit: one statement, put together once."""
+    """One statement, put together once."""
     users: BindParameter[Any] = bindparam("user_ids", expanding=True)
 
     def held(user: UserColumn, size: SizeColumn, *conditions: Any) -> Select[str, Any]:
@@ -266,7 +266,8 @@ def _storage_used() -> Select[str, Any]:
         return select(user, total).where(user.in_(users), *conditions).group_by(user)
 
     parts = [held(t.user_id, t.bytes, t.deleted_at.is_(None)) for t in (Artifact, Dataset, Model)]
-    parts.append(held(Job.user_id, Checkpoint.bytes, Checkpoint.job_id == Job.id))
+    # from the checkpoints, which are few, to their jobs: SQLite would look for one of each job that there ever was
+    parts.append(held(Job.user_id, Checkpoint.bytes, Job.id == Checkpoint.job_id.concat("")))
     # what is still being received was promised its whole length
     parts.append(held(Upload.user_id, Upload.length))
     every = union_all(*parts).subquery()
@@ -285,11 +286,12 @@ def storage_left(session: Session, settings: Settings, user_id: str) -> int:
     return max(0, limit - storage_used(session, user_id))
 
 
-def check_storage(session: Session, settings: Settings, user_id: str, more: int = 0) -> None:
-    """Raises QuotaExceeded when the user holds as much as he may, or `more` bytes would not fit."""
+def check_storage(session: Session, settings: Settings, user_id: str, more: int = 0) -> int:
+    """The bytes that are left. Raises QuotaExceeded when the user holds as much as he may, or `more` would not fit."""
     used, allowed = storage_used(session, user_id), storage_limit(session, settings, user_id)
     if used >= allowed or used + more > allowed:
         refuse_storage(used, allowed, more)
+    return allowed - used
 
 
 def refuse_storage(used: int, allowed: int, more: int = 0) -> NoReturn:

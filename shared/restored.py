@@ -50,6 +50,13 @@ def short_task(row: Row) -> Row:
     return row
 
 
+def message(row: Row) -> Row:
+    """To a webhook. What waited is told, late or once more: under an id that whoever receives can know again."""
+    if "fence" not in row:  # of a version that sent none
+        return row
+    return row | {"fence": row["fence"] + FENCES_APART, "lease_until": None}
+
+
 def user(row: Row) -> Row:
     """A one-time link of that time was perhaps used, or sent to somebody who is not to have it any more."""
     return row | {"link_hash": None, "link_until": None}

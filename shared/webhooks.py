@@ -10,11 +10,13 @@ import json
 import random
 import secrets
 from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook as Signer
 
@@ -30,10 +32,26 @@ TEST = "webhook.test"
 # Seconds after each attempt that failed: three days in all, as the specification proposes.
 WAITS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER = 0.2
+MOST_ATTEMPTS = len(WAITS) + 1
 AT_ONCE = 4  # to one webhook
+PER_USER = 8  # in flight, of all workers
+FAILING_PENALTY = (
+    60.0  # seconds that a message to a webhook that fails gives way to its owner's others
+)
 GONE = 410
 FAILING_SECONDS = 2 * 86_400.0  # nothing arrived for so long, and a message has run out of tries
 SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A message that may be claimed, and what decides whose turn it is."""
+
+    message_id: str
+    fence: int
+    webhook_id: str
+    user_id: str
+    turn: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,9 @@ class Reply:
     """How an attempt went: the receiver's status, or a word for why there is none."""
 
     status: int | None = None
-    error: str = ""  # status | redirect | refused | unresolved | timeout | tls | connection
+    error: str = (
+        ""  # status | redirect | refused | unresolved | timeout | tls | connection | failure
+    )
 
     @property
     def arrived(self) -> bool:
@@ -97,63 +117,72 @@ def owe_test(session: Session, hook: Webhook) -> OutboxMessage:
     return message
 
 
-def is_due(session: Session) -> bool:
-    """Whether there is something to claim; the cheap question of every second."""
-    return bool(session.scalar(select(_open_to_messages().exists())))
+def candidates(session: Session, most: int) -> list[Candidate]:
+    """Up to `most` messages that are due, one of a webhook, to be claimed; a read, for the cheap look of every second.
 
-
-def claim(session: Session, most: int, lease_seconds: float) -> list[Parcel]:
-    """Up to `most` messages, one to a webhook, those first to whom things arrive.
-
-    A webhook that is switched off, and one of a user who may not sign in, is told nothing.
+    Those of users with the fewest messages in flight come first, and then by how long they have been due; nobody has
+    more than PER_USER in flight, so that slow receivers of one keep no other waiting. A webhook that is switched off,
+    and one of a user who may not sign in, is told nothing.
     """
-    busy = (
-        select(OutboxMessage.webhook_id)
-        .where(OutboxMessage.state == "pending", OutboxMessage.lease_until >= NOW)
-        .group_by(OutboxMessage.webhook_id)
-        .having(func.count() >= AT_ONCE)
-    )
-    oldest = func.min(OutboxMessage.due_at)
-    hooks = session.scalars(
-        _open_to_messages()
-        .where(Webhook.id.not_in(busy))
-        .group_by(Webhook.id)
-        .order_by(Webhook.failing_since.is_not(None), oldest)
-        .limit(most)
-    ).all()
-    found = (_claim_one(session, hook, lease_seconds) for hook in hooks)
+    by_hook, by_user = _in_flight(session)
+    waiting = [row for row in _waiting(session) if by_hook[row.webhook_id] < AT_ONCE]
+    chosen: list[Candidate] = []
+    while waiting and len(chosen) < most:
+        best = min(waiting, key=lambda row: (by_user[row.user_id], row.turn))
+        if by_user[best.user_id] >= PER_USER:
+            break
+        by_user[best.user_id] += 1
+        waiting.remove(best)
+        chosen.append(best)
+    return chosen
+
+
+def claim(session: Session, chosen: Sequence[Candidate], lease_seconds: float) -> list[Parcel]:
+    """Of these, what nobody else has claimed meanwhile.
+
+    A message is due again when its sender should have written how it went, by the schedule at the earliest.
+    """
+    found = (_claim_one(session, one, lease_seconds) for one in chosen)
     return [parcel for parcel in found if parcel]
 
 
 def settle(session: Session, parcel: Parcel, reply: Reply) -> None:
     """Writes how it went. Nothing, when the lease was lost: somebody else sends it, and writes that."""
-    at = clock(session)
-    values: dict[str, Any] = {"status": reply.status, "error": reply.error, "lease_until": None}
-    is_last = parcel.attempts > len(WAITS) or reply.status == GONE
-    if reply.arrived:
-        values |= {"state": "sent", "sent_at": at}
-    elif is_last:
-        values |= {"state": "failed"}
-    else:
-        wait = WAITS[parcel.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-        values |= {"due_at": at + wait}
-    # before its message, as whoever changes a webhook does: nobody waits in a circle
+    # held before its message, as whoever changes a webhook does: nobody waits in a circle
     hook = session.get(Webhook, parcel.webhook_id, with_for_update=True)
-    if hook is None:
-        return
-    message = session.scalars(
+    at = clock(session)
+    outcome = _outcome(parcel, reply, at)
+    changed = session.execute(
         update(OutboxMessage)
         .where(
             OutboxMessage.id == parcel.id,
             OutboxMessage.fence == parcel.fence,
             OutboxMessage.state == "pending",
         )
-        .values(**values)
-        .returning(OutboxMessage)
+        .values(status=reply.status, error=reply.error, lease_until=None, **outcome)
         .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if message is None:
-        return
+    )
+    is_ours = changed.rowcount == 1  # type: ignore[attr-defined]
+    if (
+        is_ours and hook and hook.url == parcel.url
+    ):  # what another place said is no news of this one
+        _note(session, hook, reply, at, is_last=outcome["state"] == "failed")
+
+
+def _outcome(parcel: Parcel, reply: Reply, at: float) -> dict[str, Any]:
+    if reply.arrived:
+        return {"state": "sent", "sent_at": at}
+    if parcel.attempts >= MOST_ATTEMPTS or reply.status == GONE:
+        return {"state": "failed"}
+    return {"state": "pending", "due_at": at + _wait(parcel.attempts)}
+
+
+def _wait(attempts: int) -> float:
+    """Seconds after so many attempts."""
+    return WAITS[attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+
+
+def _note(session: Session, hook: Webhook, reply: Reply, at: float, *, is_last: bool) -> None:
     if reply.arrived:
         hook.failing_since = None
         return
@@ -168,6 +197,7 @@ def again(session: Session, message: OutboxMessage) -> None:
     """From the first attempt on. Raises Conflict while it is still being tried."""
     if message.state == "pending":
         raise Conflict("This message is still being sent.")
+    message.fence += 1  # whoever sent it before may still be about to write how that went
     message.state, message.attempts, message.error = "pending", 0, ""
     message.due_at, message.status, message.sent_at = clock(session), None, None
 
@@ -175,54 +205,95 @@ def again(session: Session, message: OutboxMessage) -> None:
 def stop(session: Session, hook: Webhook, why: str = "") -> None:
     """Switches it off; what it has not been told yet, it never is. `why`: gone or failing, when nobody asked for it."""
     hook.enabled, hook.stopped_why = False, why
+    drop_waiting(session, OutboxMessage.webhook_id == hook.id)
+
+
+def start(session: Session, hook: Webhook) -> None:
+    """It hears of what ends from now on: not of what was owed while it was just being switched off."""
+    drop_waiting(session, OutboxMessage.webhook_id == hook.id)
+    hook.enabled, hook.stopped_why, hook.failing_since = True, "", None
+
+
+def drop_waiting(session: Session, which: ColumnElement[bool]) -> None:
     session.execute(
         update(OutboxMessage)
-        .where(OutboxMessage.webhook_id == hook.id, OutboxMessage.state == "pending")
+        .where(which, OutboxMessage.state == "pending")
         .values(state="failed", error="stopped", lease_until=None, fence=OutboxMessage.fence + 1)
     )
 
 
-def _open_to_messages() -> Select[Webhook]:
-    """The webhooks with something due that may be told it."""
-    return (
-        select(Webhook)
-        .join(OutboxMessage, OutboxMessage.webhook_id == Webhook.id)
-        .join(User, User.id == Webhook.user_id)
-        .where(_due(), Webhook.enabled, User.active)
-    )
-
-
-def _claim_one(session: Session, hook: Webhook, lease_seconds: float) -> Parcel | None:
-    candidate = session.execute(
-        select(OutboxMessage.id, OutboxMessage.fence)
-        .where(OutboxMessage.webhook_id == hook.id, _due())
-        .order_by(OutboxMessage.due_at, OutboxMessage.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
-    if candidate is None:
-        return None
-    message = session.scalars(
-        update(OutboxMessage)
-        .where(OutboxMessage.id == candidate.id, OutboxMessage.fence == candidate.fence, _due())
-        .values(
-            fence=OutboxMessage.fence + 1,
-            attempts=OutboxMessage.attempts + 1,
-            lease_until=NOW + lease_seconds,
+def _in_flight(session: Session) -> tuple[Counter[str], Counter[str]]:
+    """How many messages are being sent, by webhook and by user."""
+    rows = session.execute(
+        select(OutboxMessage.webhook_id, OutboxMessage.user_id).where(
+            OutboxMessage.lease_until >= NOW, OutboxMessage.state == "pending"
         )
-        .returning(OutboxMessage)
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-    if message is None:
+    ).all()
+    return Counter(str(row[0]) for row in rows), Counter(str(row[1]) for row in rows)
+
+
+def _waiting(session: Session) -> list[Candidate]:
+    """Of each webhook that may be told something the message that has been due for longest."""
+    first = (
+        select(OutboxMessage.id)
+        .where(
+            OutboxMessage.webhook_id == Webhook.id,
+            OutboxMessage.state == "pending",
+            OutboxMessage.due_at <= NOW,
+        )
+        .order_by(OutboxMessage.due_at)
+        .limit(1)
+        .correlate(Webhook)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(Webhook, OutboxMessage)
+        .join(User, User.id == Webhook.user_id)
+        .join(OutboxMessage, OutboxMessage.id == first)
+        .where(Webhook.enabled, User.active)
+    ).all()
+    return [
+        Candidate(
+            message_id=message.id,
+            fence=message.fence,
+            webhook_id=hook.id,
+            user_id=hook.user_id,
+            turn=(message.due_at or 0.0) + (FAILING_PENALTY if hook.failing_since else 0.0),
+        )
+        for hook, message in rows
+    ]
+
+
+def _claim_one(session: Session, one: Candidate, lease_seconds: float) -> Parcel | None:
+    # looked for first: on PostgreSQL an UPDATE would wait for whoever holds the row
+    found = session.scalar(
+        select(OutboxMessage)
+        .where(
+            OutboxMessage.id == one.message_id,
+            OutboxMessage.fence == one.fence,
+            OutboxMessage.state == "pending",
+        )
+        .with_for_update(skip_locked=True)
+    )
+    hook = session.get(Webhook, one.webhook_id, populate_existing=True) if found else None
+    if found is None or hook is None or not hook.enabled:
         return None
+    if found.attempts >= MOST_ATTEMPTS:  # each sender died of it, or with it
+        found.state, found.error, found.fence = "failed", "interrupted", found.fence + 1
+        return None
+    at = clock(session)
+    found.fence += 1
+    found.attempts += 1
+    found.lease_until = at + lease_seconds
+    found.due_at = at + max(lease_seconds, _wait(min(found.attempts, len(WAITS))))
     return Parcel(
-        id=message.id,
-        fence=message.fence,
-        attempts=message.attempts,
+        id=found.id,
+        fence=found.fence,
+        attempts=found.attempts,
         webhook_id=hook.id,
         url=hook.url,
-        body=body_of(message),
-        secrets=_secrets(hook, clock(session)),
+        body=body_of(found),
+        secrets=_secrets(hook, at),
     )
 
 
@@ -242,11 +313,6 @@ def _secrets(hook: Webhook, at: float) -> tuple[str, ...]:
     return (hook.secret,)
 
 
-def _due() -> ColumnElement[bool]:
-    free = or_(OutboxMessage.lease_until.is_(None), OutboxMessage.lease_until < NOW)
-    return (OutboxMessage.state == "pending") & (OutboxMessage.due_at <= NOW) & free
-
-
 def _message(
     topic: str, user_id: str, hook_id: str, payload: dict[str, Any], at: float, job_id: str = ""
 ) -> OutboxMessage:
@@ -263,15 +329,14 @@ def _message(
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    """No params: prompts stay here until somebody asks for them with a token."""
-    error = {"code": job.error_code, "message": job.error_message} if job.error_code else None
+    """No params and no message of an error, which may quote one: prompts stay here until a token asks for them."""
     return {
         "id": job.id,
         "name": job.name,
         "kind": job.kind,
         "family": job.family,
         "state": job.state,
-        "error": error,
+        "error": {"code": job.error_code} if job.error_code else None,
         "dataset_id": job.dataset_id,
         "model_id": job.model_id,
         "created_at": rfc3339(job.created_at),

@@ -63,7 +63,9 @@ def backup(path: Path, verify: bool, data: Path | None, quiet: bool, as_json: bo
     )
 )
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--revoke-tokens", is_flag=True, help="Nobody's API token is valid any more.")
+@click.option(
+    "--revoke-tokens", is_flag=True, help="No API token is valid any more, and webhooks are off."
+)
 @cli_options.data
 @cli_options.quiet
 @cli_options.as_json

@@ -73,11 +73,18 @@ def set_webhook(
     return [api.webhooks.change(webhook_id, **given)]
 
 
-@api_command(webhook, "new-secret", "atelier webhook new-secret ID", show=echo_field("secret"))
+@api_command(
+    webhook,
+    "new-secret",
+    "atelier webhook new-secret ID",
+    "atelier webhook new-secret ID --revoke",
+    show=echo_field("secret"),
+)
 @cli_options.id_argument("webhook")
-def new_secret(api: Client, webhook_id: str) -> Webhook:
+@click.option("--revoke", is_flag=True, help="The one before it signs no more: somebody has it.")
+def new_secret(api: Client, webhook_id: str, revoke: bool) -> Webhook:
     """Print a new secret; the one before it signs as well for 24 hours."""
-    return api.webhooks.new_secret(webhook_id)
+    return api.webhooks.new_secret(webhook_id, revoke=revoke)
 
 
 @api_command(webhook, "test", "atelier webhook test ID", show=echo_field("id"))

@@ -30,6 +30,14 @@ class WebhookRequest(Strict):
     name: Name = ""
 
 
+class SecretRequest(Strict):
+    """The body of POST /webhooks/ID/secret."""
+
+    may_be_absent = True
+
+    revoke: bool = False
+
+
 class WebhookChange(Strict):
     """The body of PATCH /webhooks/ID."""
 

@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import webhook_targets, webhooks
 from shared.config import Settings
@@ -67,19 +67,21 @@ class Courier:
     def send_due(self) -> None:
         """Hands what is due to the lines that are free; each wakes this thread when it is done."""
         self._sending = {one for one in self._sending if not one.done()}
-        for parcel in self._claim(LINES - len(self._sending)):
-            future = self._pool.submit(self._send, parcel)
-            self._sending.add(future)
-            future.add_done_callback(lambda _: self._awake.set())
+        while parcels := self._claim(LINES - len(self._sending)):
+            for parcel in parcels:
+                future = self._pool.submit(self._send, parcel)
+                self._sending.add(future)
+                future.add_done_callback(lambda _: self._awake.set())
 
     def _claim(self, most: int) -> list[Parcel]:
-        if most <= 0:
+        if most <= 0 or self._stopping.is_set():
             return []
         with self._db.reading() as session:
-            if not self._schema.fits(session) or not webhooks.is_due(session):
-                return []
+            found = webhooks.candidates(session, most) if self._schema.fits(session) else []
+        if not found:
+            return []
         with self._db.writing() as session:
-            parcels = webhooks.claim(session, most, self._settings.lease_seconds)
+            parcels = webhooks.claim(session, found, self._settings.lease_seconds)
             # after it: the claim may have waited for a migration to let go of the tables
             if not self._schema.fits(session):
                 session.rollback()
@@ -90,8 +92,12 @@ class Courier:
         began = time.monotonic()
         # a lease is longer than an attempt, or two would send the same
         seconds = min(posting.LONGEST_SECONDS, self._settings.lease_seconds / 2)
-        headers = parcel.headers(time.time())
-        reply = posting.post(parcel.url, parcel.body.encode(), headers, self._networks, seconds)
+        try:
+            headers = parcel.headers(time.time())
+            reply = posting.post(parcel.url, parcel.body.encode(), headers, self._networks, seconds)
+        except Exception:
+            log.exception("message %s to webhook %s", parcel.id, parcel.webhook_id)
+            reply = Reply(error="failure")  # by the schedule all the same
         failpoint("webhook_answered")
         log.info(
             "message %s to webhook %s, attempt %s: %s %s",
@@ -106,7 +112,7 @@ class Courier:
                 with self._db.writing() as session:
                     webhooks.settle(session, parcel, reply)
                 return
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 if not is_away(error) or time.monotonic() > until or self._stopping.is_set():
                     log.warning("message %s will be sent again: %s", parcel.id, cause(error))
                     return

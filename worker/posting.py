@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import certifi
@@ -20,6 +21,7 @@ from shared.webhook_targets import Network
 from shared.webhooks import Reply
 
 LONGEST_SECONDS = 15.0
+MOST_BYTES = 65_536
 
 
 def post(
@@ -30,20 +32,26 @@ def post(
     seconds: float = LONGEST_SECONDS,
 ) -> Reply:
     """Never raises for what the receiver does; says it."""
+    until = time.monotonic() + seconds
     try:
         target = webhook_targets.parse(url)
-        found = webhook_targets.addresses(target, networks)
+        look_up = min(seconds, webhook_targets.LOOK_UP_SECONDS)
+        found = webhook_targets.addresses(target, networks, look_up)
     except InvalidInput:
         return Reply(error="refused")
     except OSError:
         return Reply(error="unresolved")
-    backend = _Pinned(found, time.monotonic() + seconds)
+    place = httpcore.URL(
+        scheme=target.scheme, host=target.host, port=target.port, target=target.path
+    )
+    context = _tls() if target.scheme == "https" else None
+    # httpcore writes an IPv6 address without its brackets
+    sent = [("Host", target.authority), *headers.items()]
     try:
-        with httpcore.ConnectionPool(ssl_context=_tls(), network_backend=backend) as pool:
-            place = httpcore.URL(
-                scheme=target.scheme, host=target.host, port=target.port, target=target.path
-            )
-            with pool.stream("POST", place, headers=[*headers.items()], content=body) as response:
+        with httpcore.ConnectionPool(
+            ssl_context=context, network_backend=_Pinned(found, until)
+        ) as pool:
+            with pool.stream("POST", place, headers=sent, content=body) as response:
                 return _judged(response.status)
     except httpcore.TimeoutException:
         return Reply(error="timeout")
@@ -57,10 +65,12 @@ def _judged(status: int) -> Reply:
     return Reply(status, "redirect" if 300 <= status < 400 else "status")
 
 
+@cache
 def _tls() -> ssl.SSLContext:
-    """The machine's authorities, which may have one of the house, and certifi's, where an image has none."""
+    """The machine's authorities, which may have one of the house; certifi's where an image has none."""
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
     return context
 
 
@@ -87,16 +97,17 @@ class _Pinned(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        for address in self._addresses[:-1]:
+        for tried, address in enumerate(self._addresses[:-1]):
+            # IPv6 where there is none, or where it leads nowhere: each has its share of the time
+            share = _left(self._until) / (len(self._addresses) - tried)
             try:
-                return self._connect(address, port)
-            except httpcore.ConnectError:
-                continue  # IPv6 where there is none
-        return self._connect(self._addresses[-1], port)
+                return self._connect(address, port, share)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return self._connect(self._addresses[-1], port, _left(self._until))
 
-    def _connect(self, address: str, port: int) -> httpcore.NetworkStream:
-        stream = self._sockets.connect_tcp(address, port, _left(self._until))
-        return _Hurried(stream, self._until)
+    def _connect(self, address: str, port: int, seconds: float) -> httpcore.NetworkStream:
+        return _Hurried(self._sockets.connect_tcp(address, port, seconds), self._until)
 
 
 class _Hurried(httpcore.NetworkStream):
@@ -104,9 +115,14 @@ class _Hurried(httpcore.NetworkStream):
 
     def __init__(self, stream: httpcore.NetworkStream, until: float) -> None:
         self._stream, self._until = stream, until
+        self._read = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._until))
+        if self._read > MOST_BYTES:  # heads without end, of one answer or of many
+            raise httpcore.ReadError("too much is answered")
+        data = self._stream.read(max_bytes, _left(self._until))
+        self._read += len(data)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, _left(self._until))

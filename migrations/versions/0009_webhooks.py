@@ -47,13 +47,13 @@ def upgrade() -> None:
     op.execute("DELETE FROM outbox")  # to nobody, all of them
     for column in _added():
         op.add_column("outbox", column)
-    op.create_index(op.f("ix_outbox_webhook_id"), "outbox", ["webhook_id"])
-    op.create_index("ix_outbox_due", "outbox", ["state", "due_at"])
+    op.create_index("ix_outbox_due", "outbox", ["webhook_id", "state", "due_at"])
+    op.create_index(op.f("ix_outbox_lease_until"), "outbox", ["lease_until"])
 
 
 def downgrade() -> None:
     op.drop_index("ix_outbox_due", table_name="outbox")
-    op.drop_index(op.f("ix_outbox_webhook_id"), table_name="outbox")
+    op.drop_index(op.f("ix_outbox_lease_until"), table_name="outbox")
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         for column in _added():
             batch_op.drop_column(column.name)

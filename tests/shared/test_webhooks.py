@@ -63,9 +63,15 @@ def messages(db):
         return list(session.scalars(select(OutboxMessage).order_by(OutboxMessage.id)))
 
 
+def candidates(db, most=8):
+    with db.reading() as session:
+        return webhooks.candidates(session, most)
+
+
 def claim(db, most=8, lease=60.0):
+    found = candidates(db, most)
     with db.writing() as session:
-        return webhooks.claim(session, most, lease)
+        return webhooks.claim(session, found, lease)
 
 
 def settle(db, parcel, reply):
@@ -92,6 +98,7 @@ def test_the_end_of_a_job_owes_a_message_to_each_webhook_that_wants_it(db, work,
     assert message.payload["state"] == "cancelled"
     assert message.payload["finished_at"].endswith("Z")
     assert "params" not in message.payload
+    assert message.payload["error"] is None
     assert other not in {one.webhook_id for one in messages(db)}
 
 
@@ -113,7 +120,7 @@ def test_a_message_is_claimed_by_one_and_again_when_its_lease_is_over(db, hook, 
     end()
     (first,) = claim(db)
     assert claim(db) == []
-    change(db, OutboxMessage, lease_until=1.0)
+    change(db, OutboxMessage, lease_until=1.0, due_at=1.0)
     (second,) = claim(db)
     assert (second.id, second.body) == (first.id, first.body)
     assert second.fence > first.fence
@@ -183,12 +190,82 @@ def test_what_arrives_ends_the_failing(db, hook, end):
     assert row(db, hook_id).failing_since is None
 
 
-def test_a_webhook_that_fails_waits_behind_those_that_do_not(db, hook, end):
+def test_a_webhook_that_fails_gives_way_and_not_for_ever(db, hook, end):
     failing = hook(failing_since=5.0)
     sound = hook()
     end()
-    assert [one.webhook_id for one in claim(db, most=1)] == [sound]
-    assert [one.webhook_id for one in claim(db, most=1)] == [failing]
+    assert [one.webhook_id for one in candidates(db)] == [sound, failing]
+    with db.writing() as session:  # it has waited for long enough
+        own = OutboxMessage.webhook_id == failing
+        late = OutboxMessage.due_at - webhooks.FAILING_PENALTY - 1
+        session.execute(update(OutboxMessage).where(own).values(due_at=late))
+    assert [one.webhook_id for one in candidates(db)] == [failing, sound]
+
+
+def test_nobodys_webhooks_keep_anothers_waiting(db, hook, end, make_user):
+    """However many there are, however much they are owed, and however long it has been due."""
+    other = make_user().id
+    for _ in range(3):
+        hook()
+    for _ in range(8):
+        end()
+    change(db, OutboxMessage, due_at=1.0)
+    theirs = hook(user_id=other)
+    first = [claim(db, most=1)[0] for _ in range(4)]
+    end(other)
+    assert [one.webhook_id for one in candidates(db, most=1)] == [theirs]
+    rest = [parcel for _ in range(8) for parcel in claim(db)]
+    assert sum(one.webhook_id != theirs for one in first + rest) == webhooks.PER_USER
+    assert theirs in {one.webhook_id for one in rest}
+
+
+def test_what_kills_each_sender_comes_to_an_end(db, hook, end):
+    """By the schedule, too: no answer is ever written."""
+    hook()
+    end()
+    for attempt in range(1, webhooks.MOST_ATTEMPTS + 1):
+        (parcel,) = claim(db, lease=1.0)
+        assert parcel.attempts == attempt
+        (message,) = messages(db)
+        wait = WAITS[min(attempt, len(WAITS)) - 1]
+        assert message.due_at - message.lease_until > wait * 0.79 - 2
+        change(db, OutboxMessage, lease_until=1.0, due_at=1.0)
+    assert claim(db) == []
+    (message,) = messages(db)
+    assert (message.state, message.error) == ("failed", "interrupted")
+
+
+def test_another_claim_is_not_waited_for(db, hook, end):
+    hook()
+    end()
+    found = candidates(db)
+    (first,) = claim(db)
+    with db.writing() as session:
+        assert webhooks.claim(session, found, 60.0) == []
+    settle(db, first, OK)
+
+
+def test_what_the_old_address_answered_is_no_news_of_the_new_one(db, hook, end):
+    hook_id = hook()
+    end()
+    (parcel,) = claim(db)
+    change(db, Webhook, url="https://example.com/new")
+    settle(db, parcel, Reply(410, "status"))
+    assert row(db, hook_id).enabled
+    assert row(db, hook_id).failing_since is None
+    assert messages(db)[0].state == "failed"
+
+
+def test_switched_on_again_it_hears_of_what_ends_from_then_on(db, hook, end):
+    """Also of nothing that was owed while it was just being switched off."""
+    hook_id = hook()
+    end()
+    change(db, Webhook, enabled=False)
+    with db.writing() as session:
+        webhooks.start(session, session.get(Webhook, hook_id))
+    assert claim(db) == []
+    end()
+    assert len(claim(db)) == 1
 
 
 def test_one_webhook_is_told_a_few_things_at_a_time(db, hook, end):
@@ -205,8 +282,6 @@ def test_nothing_is_sent_for_a_user_who_may_not_sign_in(db, hook, end):
     hook()
     end()
     change(db, User, active=False)
-    with db.reading() as session:
-        assert not webhooks.is_due(session)
     assert claim(db) == []
     end()
     assert len(messages(db)) == 1  # nothing more is owed
@@ -231,6 +306,8 @@ def test_a_message_is_sent_again_on_order(db, hook, end):
         webhooks.again(session, session.get(OutboxMessage, parcel.id))
     (again,) = claim(db)
     assert (again.id, again.body, again.attempts) == (parcel.id, parcel.body, 1)
+    settle(db, parcel, BROKEN)  # written late, by who sent it before
+    assert messages(db)[0].error == ""
 
 
 def test_an_old_worker_owes_nobody(db, hook):

@@ -28,8 +28,7 @@ def shown(result):
 def settle(studio, reply):
     """As the worker does."""
     with studio.db.writing() as session:
-        (parcel,) = rows.claim(session, 8, 60.0)
-    with studio.db.writing() as session:
+        (parcel,) = rows.claim(session, rows.candidates(session, 8), 60.0)
         rows.settle(session, parcel, reply)
 
 

@@ -6,9 +6,10 @@ import io
 
 import pytest
 
-from shared import jobs
+from shared import jobs, quotas
 from shared.job_records import Lease
 from shared.models import Quota
+from web.services.room import AMPLE_BYTES
 
 QUOTA = (409, "quota_exceeded")
 
@@ -132,3 +133,17 @@ def test_me_shows_each_quota_beside_its_use(alice, work, allow):
     }
     assert (me["use"]["queued_jobs"], me["use"]["running_jobs"]) == (1, 1)
     assert me["use"]["device_seconds_reserved"] > 0
+
+
+def test_who_has_ample_room_is_not_summed_up_at_each_submit(alice, work, allow, monkeypatch):
+    """The sum is over all that somebody ever made: after seventy thousand results it is most of a submit."""
+    asked, used = [], quotas.storage_used
+    monkeypatch.setattr(quotas, "storage_used", lambda *of: asked.append(of) or used(*of))
+    body = {"kind": "train", "family": "toy", "dataset_id": work.dataset(alice, bytes=500)}
+    for _ in range(3):
+        assert alice.post("/jobs", json=body).status_code == 202
+    assert len(asked) == 1
+    allow(max_storage_bytes=AMPLE_BYTES)  # another limit, and not ample under it
+    for _ in range(3):
+        assert alice.post("/jobs", json=body).status_code == 202
+    assert len(asked) == 4

@@ -31,8 +31,7 @@ def hook(alice):
 def settle(studio, reply):
     """As the worker does."""
     with studio.db.writing() as session:
-        (parcel,) = rows.claim(session, 8, 60.0)
-    with studio.db.writing() as session:
+        (parcel,) = rows.claim(session, rows.candidates(session, 8), 60.0)
         rows.settle(session, parcel, reply)
 
 
@@ -126,8 +125,17 @@ def test_a_new_secret_signs_beside_the_old_one(alice, hook, studio):
     assert made.json["old_secret_until"] is not None
     alice.post(f"/webhooks/{hook['id']}/test")
     with studio.db.writing() as session:
-        (parcel,) = rows.claim(session, 8, 60.0)
+        (parcel,) = rows.claim(session, rows.candidates(session, 8), 60.0)
     assert parcel.secrets == (made.json["secret"], hook["secret"])
+
+
+def test_a_secret_made_twice_by_mistake_ends_nothing(alice, hook):
+    path = f"/webhooks/{hook['id']}/secret"
+    assert alice.post(path).status_code == 201
+    assert alice.post(path).status_code == 409
+    made = alice.post(path, json={"revoke": True})
+    assert (made.status_code, made.json["old_secret_until"]) == (201, None)
+    assert alice.post(path, json={"revoke": 1}).status_code == 422
 
 
 def test_deliveries_tell_how_it_went_and_not_what_was_answered(alice, hook, studio):
@@ -202,6 +210,8 @@ def test_narrow_tokens_make_none(app, studio, alice):
 def test_the_audit_has_the_place_and_not_the_path(alice, hook, studio):
     """The path of a webhook is often a password."""
     alice.patch(f"/webhooks/{hook['id']}", json={"url": URL + "2"})
+    for enabled in (False, True):
+        alice.patch(f"/webhooks/{hook['id']}", json={"enabled": enabled})
     alice.post(f"/webhooks/{hook['id']}/secret")
     alice.delete(f"/webhooks/{hook['id']}")
     with studio.db.reading() as session:
@@ -211,7 +221,8 @@ def test_the_audit_has_the_place_and_not_the_path(alice, hook, studio):
             if entry.subject_type == "webhook"
         ]
     assert [entry.action for entry in entries] == [
-        *("webhook_made", "webhook_changed", "webhook_secret_made", "webhook_deleted"),
+        *("webhook_made", "webhook_changed", "webhook_switched_off", "webhook_switched_on"),
+        *("webhook_secret_made", "webhook_deleted"),
     ]
     assert "canary" not in json.dumps([entry.facts for entry in entries])
     assert entries[0].facts == {"to": "http://127.0.0.1:8123"}
@@ -237,4 +248,7 @@ def test_webhooks_of_who_is_deactivated_stop(alice, hook, studio, person):
     assert root.patch(f"/users/{alice.user.id}", json={"active": False}).status_code == 200
     with studio.db.writing() as session:
         assert session.get(User, alice.user.id).active is False
-        assert rows.claim(session, 8, 60.0) == []
+        assert rows.candidates(session, 8) == []
+    assert root.patch(f"/users/{alice.user.id}", json={"active": True}).status_code == 200
+    with studio.db.reading() as session:
+        assert rows.candidates(session, 8) == []  # what waited is not told late

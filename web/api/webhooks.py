@@ -8,7 +8,7 @@ from shared.errors import Conflict, TooManyRequests
 from web.api import shapes_webhooks as shapes
 from web.api.answers import answer, body, no_body, nothing, query
 from web.api.describe import NOTHING, Answer, told
-from web.requests_webhooks import WebhookChange, WebhookRequest
+from web.requests_webhooks import SecretRequest, WebhookChange, WebhookRequest
 from web.security import current_user, studio
 from web.services import webhooks
 from web.services.job_lists import Page
@@ -60,11 +60,17 @@ def delete(webhook_id: str) -> Response:
 
 
 @bp.post("/<webhook_id>/secret")
-@told("Make a new secret", {201: Answer("With the secret.", shapes.NewWebhook)})
+@told(
+    "Make a new secret",
+    {201: Answer("With the secret.", shapes.NewWebhook)},
+    body=SecretRequest,
+    errors=(Conflict,),
+)
 def new_secret(webhook_id: str) -> Response:
-    """The secret before it signs as well for 24 hours, so that nothing is refused meanwhile."""
-    no_body()
-    return answer(webhooks.new_secret(studio(), current_user(), webhook_id), 201)
+    """The secret before it signs as well for 24 hours, so that nothing is refused meanwhile; revoked, no more."""
+    asked = body(SecretRequest)
+    user = current_user()
+    return answer(webhooks.new_secret(studio(), user, webhook_id, revoke=asked.revoke), 201)
 
 
 @bp.post("/<webhook_id>/test")

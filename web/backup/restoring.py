@@ -161,6 +161,10 @@ class _Rows:
             return row
         if name == "short_task":
             return restored.short_task(row)
+        if name == "outbox":
+            return restored.message(row)
+        if name == "webhook" and self._wanted.revoke_tokens:
+            return row | {"enabled": False}
         if name == "user":
             return restored.user(row)
         if name == "invitation" or (name == "token" and self._wanted.revoke_tokens):

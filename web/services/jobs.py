@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared import jobs as states
-from shared import quotas, waiting
+from shared import waiting
 from shared.db import NOW, clock
 from shared.errors import (
     AlreadyEnded,
@@ -29,11 +29,10 @@ from shared.errors import (
 from shared.job_records import NewJob
 from shared.models import Artifact, IdempotencyKey, Job, User
 from web.requests import JobRequest
-from web.services import access, references, shown, submit
+from web.services import access, references, room, shown, submit
 from web.services.curves import job_metrics
 from web.services.events import job_events, job_log, job_previews, latest_events
 from web.services.job_lists import Filters, list_jobs
-from web.services.room import check_disk
 from web.services.shapes import finite, queue_shape
 from web.services.studio import Studio
 
@@ -84,9 +83,9 @@ def submit_job(
     QuotaExceeded and KeyReused.
     """
     if dry_run:
-        check_disk(studio)
+        room.check_disk(studio)
         with studio.db.reading() as session:
-            quotas.check_storage(session, studio.settings, user.id)
+            room.check_held(session, studio, user)
             planned = submit.plan(session, studio, user, body)
             return Submitted(_dry(planned, waiting.place_of_new(session, planned.new_job)))
     asked = body.model_dump(exclude_unset=True)
@@ -109,9 +108,9 @@ def accept_once(
         with studio.db.reading() as session:
             if replay := _replay(session, user, key, digest):
                 return replay
-    check_disk(studio)
+    room.check_disk(studio)
     with studio.db.reading() as session:
-        quotas.check_storage(session, studio.settings, user.id)
+        room.check_held(session, studio, user)
         new = make(session)
         queue = shown.queue_of_new(session, new, studio.settings)
     return _accept(studio, user, new, queue, key, digest)
@@ -119,10 +118,10 @@ def accept_once(
 
 def retry_job(studio: Studio, user: User, job_id: str) -> Submitted:
     """The same job again as a new row. Raises Conflict while the first has not ended."""
-    check_disk(studio)
+    room.check_disk(studio)
     with studio.db.reading() as session:
         job = access.own(session, Job, job_id, user)
-        quotas.check_storage(session, studio.settings, user.id)
+        room.check_held(session, studio, user)
         if job.state not in states.FINAL:
             raise Conflict("The job has not ended yet.")
         if job.waits_for:

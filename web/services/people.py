@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from shared import jobs, quotas, scheduling
+from shared import jobs, quotas, scheduling, webhooks
 from shared.db import clock, lock_rows
 from shared.errors import AlreadyEnded, Conflict, InvalidInput, NotFound
-from shared.models import Invitation, Job, Quota, User, UserShare
+from shared.models import Invitation, Job, OutboxMessage, Quota, User, UserShare
 from shared.moments import rfc3339
 from web.requests_people import UserChange
 from web.services import accounts, audit
@@ -102,6 +102,8 @@ def change_user(studio: Studio, admin: User | None, user_id: str, change: UserCh
             session.execute(update(Quota).where(Quota.user_id == user.id).values(**quota))
         if not user.active:
             user.link_hash = user.link_until = None
+            # made active again, he hears of what ends from then on
+            webhooks.drop_waiting(session, OutboxMessage.user_id == user.id)
             _stop_running(session, user)
         if "weight" in asked:
             # after the jobs: whoever holds a job's row takes the share's row last (shared/shares.py)

@@ -23,6 +23,8 @@ class Studio:
     wakeups: Wakeups
     feed: Feed
     throttle: Throttle = field(default_factory=Throttle)
+    # users who held far less than they may: until when, under which limit, nobody sums that up again (room.py)
+    ample: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def close(self) -> None:
         self.feed.close()

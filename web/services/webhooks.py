@@ -49,6 +49,8 @@ def make_webhook(studio: Studio, user: User, asked: WebhookRequest) -> Shape:
     place = _check(studio, user, asked.url)
     secret = webhooks.new_secret()
     with studio.db.writing() as session:
+        # held, so that many at once are counted one after another
+        session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
         count = session.scalar(select(func.count()).where(Webhook.user_id == user.id)) or 0
         if count >= MOST:
             raise Conflict(f"You have {MOST} webhooks; delete one first.")
@@ -80,21 +82,28 @@ def change_webhook(studio: Studio, user: User, webhook_id: str, asked: WebhookCh
         if url and place:
             row.url, row.failing_since, row.stopped_why = url, None, ""
             audit.record(session, "webhook_changed", user, row, to=place.shown)
-        if asked.enabled is False and row.enabled:
-            webhooks.stop(session, row)
-        elif asked.enabled and not row.enabled:
-            row.enabled, row.stopped_why, row.failing_since = True, "", None
+        if asked.enabled is not None and asked.enabled != row.enabled:
+            (webhooks.start if asked.enabled else webhooks.stop)(session, row)
+            action = "webhook_switched_on" if asked.enabled else "webhook_switched_off"
+            audit.record(session, action, user, row)
         session.flush()
         return _shown(row)
 
 
-def new_secret(studio: Studio, user: User, webhook_id: str) -> Shape:
-    """A new secret; the one before signs too, for a day more. Raises NotFound."""
+def new_secret(studio: Studio, user: User, webhook_id: str, *, revoke: bool = False) -> Shape:
+    """A new secret; the one before signs too, for a day more, unless it is revoked.
+
+    Raises NotFound, and Conflict while one before still signs: made twice by mistake, the one in use would be gone.
+    """
     with studio.db.writing() as session:
         row = _own(session, user, webhook_id, hold=True)
-        row.old_secret, row.old_secret_until = row.secret, clock(session) + OLD_SECRET_SECONDS
+        at = clock(session)
+        if not revoke and (row.old_secret_until or 0.0) > at:
+            raise Conflict("The secret before this one still signs; revoke both to make another.")
+        row.old_secret = "" if revoke else row.secret
+        row.old_secret_until = None if revoke else at + OLD_SECRET_SECONDS
         row.secret = webhooks.new_secret()
-        audit.record(session, "webhook_secret_made", user, row)
+        audit.record(session, "webhook_secret_made", user, row, revoked=revoke)
         return {**_shown(row), "secret": row.secret}
 
 

@@ -56,6 +56,8 @@ TOLD = (
     _l("webhook deleted"),
     _l("webhook made"),
     _l("webhook secret made"),
+    _l("webhook switched off"),
+    _l("webhook switched on"),
     _l("worker drained"),
     _l("worker undrained"),
     _l("artifact"),

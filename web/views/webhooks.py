@@ -62,6 +62,8 @@ ERRORS = {
     "tls": _l("Its certificate was not accepted, or the encryption failed."),
     "connection": _l("It could not be connected to, or hung up."),
     "stopped": _l("The webhook was switched off."),
+    "interrupted": _l("Whoever sent it was interrupted each time."),
+    "failure": _l("It could not be sent; the log of the server says why."),
 }
 
 
@@ -109,7 +111,12 @@ def switch_off(webhook_id: str) -> ResponseReturnValue:
 
 @bp.post("/<webhook_id>/secret")
 def new_secret(webhook_id: str) -> ResponseReturnValue:
-    made = webhooks.new_secret(studio(), current_user(), webhook_id)
+    revoke = "revoke" in request.form
+    try:
+        made = webhooks.new_secret(studio(), current_user(), webhook_id, revoke=revoke)
+    except Conflict as error:  # sent twice: the first one's answer has the secret
+        flash(error.message, "warning")
+        return redirect(url_for("pages.webhooks.show", webhook_id=webhook_id), 303)
     return _one(webhook_id, secret=made["secret"]), 201
 
 
