@@ -106,7 +106,9 @@ def main() -> None:
         sizes, sent = asyncio.run(run(here, minutes))
         waiting = len(here.client.jobs.list(state="queued", limit=1000))
     print(f"{len(sent)} jobs in {minutes:g} minutes, {len(sent) / minutes / 60:.1f} a second")
-    print(f"  submit p50 {1000 * quantile(sent, 0.5):.0f}, p95 {1000 * quantile(sent, 0.95):.0f} ms")
+    print(
+        f"  submit p50 {1000 * quantile(sent, 0.5):.0f}, p95 {1000 * quantile(sent, 0.95):.0f} ms"
+    )
     long = {name: one for name, one in sizes.samples.items() if len(one) >= FEWEST_LOOKS}
     for name, samples in sorted(long.items()):
         values = [value for _, value in samples]
