@@ -26,9 +26,11 @@ def revisions() -> list[str]:
 
 
 class Schema:
-    """Asked before each claim; says once in the log when the answer changes. For one thread."""
+    """Asked before each claim; says once in the log when the answer changes. For one thread: `tells` is for one of a
+    process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells: bool = True) -> None:
+        self._tells = tells
         self._known = revisions()
         self._has_table = False
         self._look_at = 0.0
@@ -38,7 +40,8 @@ class Schema:
         found = self._read(session)
         if found != self._found:
             self._found = found
-            self._tell()
+            if self._tells:
+                self._tell()
         return found == self._known[-1]
 
     def _read(self, session: Session) -> str:

@@ -32,7 +32,7 @@ class Courier:
         self._settings = settings
         self._db = db
         self._networks = webhook_targets.networks_of(settings.webhook_networks)
-        self._schema = Schema()
+        self._schema = Schema(tells=False)  # the thread of the short tasks does
         self._pool = ThreadPoolExecutor(LINES, thread_name_prefix="courier")
         self._sending: set[Future[None]] = set()
         self._awake = threading.Event()
