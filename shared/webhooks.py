@@ -35,9 +35,8 @@ JITTER = 0.2
 MOST_ATTEMPTS = len(WAITS) + 1
 AT_ONCE = 4  # to one webhook
 PER_USER = 8  # in flight, of all workers
-FAILING_PENALTY = (
-    60.0  # seconds that a message to a webhook that fails gives way to its owner's others
-)
+# Seconds by which a message to a webhook that fails gives way to its owner's others.
+FAILING_PENALTY = 60.0
 GONE = 410
 FAILING_SECONDS = 2 * 86_400.0  # nothing arrived for so long, and a message has run out of tries
 SECRET_BYTES = 32
@@ -84,9 +83,8 @@ class Reply:
     """How an attempt went: the receiver's status, or a word for why there is none."""
 
     status: int | None = None
-    error: str = (
-        ""  # status | redirect | refused | unresolved | timeout | tls | connection | failure
-    )
+    # status | redirect | refused | unresolved | timeout | tls | connection | failure
+    error: str = ""
 
     @property
     def arrived(self) -> bool:
@@ -163,9 +161,8 @@ def settle(session: Session, parcel: Parcel, reply: Reply) -> None:
         .execution_options(synchronize_session=False)
     )
     is_ours = changed.rowcount == 1  # type: ignore[attr-defined]
-    if (
-        is_ours and hook and hook.url == parcel.url
-    ):  # what another place said is no news of this one
+    # what another place said is no news of this one
+    if is_ours and hook and hook.url == parcel.url:
         _note(session, hook, reply, at, is_last=outcome["state"] == "failed")
 
 

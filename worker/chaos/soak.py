@@ -69,10 +69,10 @@ class Soak:
         self, settings: Settings, plan: Plan, say: Callable[[str], None], patience: float
     ) -> None:
         self._plan, self._say, self._patience = plan, say, patience
-        families = {"families": ",".join(plan.families), "family_path": str(FAMILIES)}
-        families["webhook_networks"] = f"{ears.ADDRESS}/32"
+        own = {"families": ",".join(plan.families), "family_path": str(FAMILIES)}
+        own["webhook_networks"] = f"{ears.ADDRESS}/32"
         # a token of `atelier user` and the soak itself read what the installation reads
-        self._settings = settings.model_copy(update=families)
+        self._settings = settings.model_copy(update=own)
         log = settings.data.resolve() / "up.log"
         environment = child_environment(self._settings)
         self._installation = Installation(environment, log, settings.port)
