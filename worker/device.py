@@ -22,14 +22,17 @@ def wants_cuda(name: str) -> bool:
     return name.startswith("cuda") or (name == "auto" and Path("/dev/nvidiactl").exists())
 
 
-def choose_steady_kernels(torch: ModuleType, name: str) -> None:
-    """The same seed gives the same bits: no kernel that is picked by its time, or that sums in any order."""
+def choose_steady_kernels(torch: ModuleType, strict: bool) -> None:
+    """The same seed gives the same bits: no kernel that is picked by its time, or that sums in any order.
+
+    `strict`: an operation without such a kernel raises a RuntimeError, else it warns. That it warns is not the
+    milder half only: attention's backward keeps to one order of sums where torch may raise, and nowhere else.
+    """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    if name.startswith("cuda"):
-        # cuBLAS needs the CUBLAS_WORKSPACE_CONFIG of bare_environment; what has no steady kernel only warns
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+    # cuBLAS needs the CUBLAS_WORKSPACE_CONFIG of bare_environment, too
+    torch.use_deterministic_algorithms(True, warn_only=not strict)
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 class Device:
@@ -38,7 +41,7 @@ class Device:
     def __init__(self, name: str, threads: int) -> None:
         self.torch: ModuleType | None = sys.modules.get("torch")
         self.threads = threads or len(os.sched_getaffinity(0))
-        self._current = 0
+        self._current = (0, False)
         self.problem = ""
         if name == "auto":
             name = self._found(self.torch)
@@ -64,8 +67,7 @@ class Device:
     def _prepare(self, torch: ModuleType) -> None:
         torch.set_num_interop_threads(1)
         self.cpu_capability = torch.backends.cpu.get_cpu_capability()
-        choose_steady_kernels(torch, self.name)
-        self.use_threads(self.threads)
+        self.use()
 
     def warm_up(self) -> None:
         """torch's first optimizer step imports its compiler (1.5 s): paid here, before anybody waits."""
@@ -75,11 +77,13 @@ class Device:
             self.torch.optim.AdamW([weight]).step()
         gc.freeze()  # libraries and families stay: nobody has to look through them again
 
-    def use_threads(self, count: int) -> None:
-        """The thread count changes results, so each training keeps the one it began with."""
-        if count != self._current and self.torch:
-            self.torch.set_num_threads(count)
-            self._current = count
+    def use(self, threads: int = 0, strict: bool = False) -> None:
+        """Before anybody's turn. The thread count changes results, so each training keeps the one it began with."""
+        wanted = (threads or self.threads, strict)
+        if wanted != self._current and self.torch:
+            self.torch.set_num_threads(wanted[0])
+            choose_steady_kernels(self.torch, strict)
+            self._current = wanted
 
     def build(self) -> dict[str, Any]:
         """What stands in results and checkpoints about how they were made."""

@@ -10,6 +10,7 @@ from worker.checkpoints import BadCheckpoint
 from worker.link import Failed
 
 LONGEST_MESSAGE = 2000
+UNSTEADY = "does not have a deterministic implementation"  # torch's words
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "std::bad_alloc")
 
 
@@ -42,6 +43,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         words in str(error).lower() for words in OUT_OF_MEMORY
     )
+
+
+def lacks_steady_kernel(error: BaseException) -> bool:
+    """Whether an operation was refused because it has no deterministic form (`Device.use(strict=True)`)."""
+    return isinstance(error, RuntimeError) and UNSTEADY in str(error)
 
 
 def breaks_device(error: BaseException) -> bool:

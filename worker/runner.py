@@ -186,7 +186,7 @@ class Runner:
             self._forget_training()
         elif previews.has_work:
             self._aside()
-            self._station.device.use_threads(training.threads)
+            self._station.device.use(training.threads)
             previews.turn()
         seconds = time.monotonic() - began
         self._trained += seconds
@@ -196,7 +196,7 @@ class Runner:
     def _generate(self) -> None:
         began = time.monotonic()
         self._aside()
-        self._station.device.use_threads(self._station.device.threads)
+        self._station.device.use()
         self._generations.turn()
         self._generated += time.monotonic() - began
 

@@ -16,7 +16,7 @@ from worker import checkpoints, link, randomness
 from worker.checkpoints import Saved, Snapshots
 from worker.data.images import Images
 from worker.data.texts import Texts
-from worker.failures import is_out_of_memory
+from worker.failures import is_out_of_memory, lacks_steady_kernel
 from worker.run import Drained, Run, copy_of
 from worker.station import Station, write_json
 from worker.training_report import TrainingReport
@@ -75,6 +75,7 @@ class Training:
         self._out.mkdir(parents=True, exist_ok=True)
         meta = {} if saved is None else saved.meta
         self.threads = int(meta.get("threads", self.station.device.threads))
+        self.deterministic = bool(meta.get("deterministic", True))
         self.report = TrainingReport(
             self.station, self.job, float(meta.get("seconds", 0)), meta.get("last", {})
         )
@@ -116,12 +117,13 @@ class Training:
     def _make(self, saved: Saved | None, splits: int) -> None:
         """The run and its generator, from the checkpoint or from the start."""
         device = self.station.device
-        device.use_threads(self.threads)
+        device.use(self.threads, strict=self.deterministic)
         self._aside = None
         run = self.run = Run(seed=self.start.seed, device=device.name, splits=splits)
         run.patience = int(getattr(self.params, "patience", 0))
         run.on_log = self._log
         run.at_top, run.at_end = self._at_top, self._at_end
+        run.wanted = self.draining
         if saved is not None:
             run.restore = lambda: self._restore(saved)
         self.snapshots = Snapshots(run, self._facts())
@@ -137,7 +139,8 @@ class Training:
         family = self.module.FAMILY
         build = self.station.device.build()
         names = {"family": family.name, "family_version": family.version}
-        return build | names | {"threads": self.threads, "seed": self.start.seed}
+        own = {"threads": self.threads, "deterministic": self.deterministic}
+        return build | names | own | {"seed": self.start.seed}
 
     def _log(self, text: str) -> None:
         self.station.log(self.job, text)
@@ -150,7 +153,7 @@ class Training:
             self._aside = randomness.take(self.run.device)
 
     def _come_back(self) -> None:
-        self.station.device.use_threads(self.threads)
+        self.station.device.use(self.threads, strict=self.deterministic)
         if self._aside is not None:
             randomness.give_back(self._aside, self.run.device)
             self._aside = None
@@ -174,7 +177,7 @@ class Training:
         except Drained:
             self._end(link.Drained(job=self.job, step=self.run.step))
         except (Exception, SystemExit) as error:
-            self._go_on_smaller(error)
+            self._go_on(error)
         finally:
             self.station.stepping.clear()
 
@@ -192,20 +195,29 @@ class Training:
             torch.set_grad_enabled(True)
             raise LeftMode()
 
-    def _go_on_smaller(self, error: BaseException) -> None:
-        """Out of memory: again from the newest snapshot with half the rows at a time."""
-        splits, rows = self.run.splits * 2, self.run.rows
-        if not is_out_of_memory(error) or self.draining:
+    def _go_on(self, error: BaseException) -> None:
+        """Out of memory: half the rows at a time. No deterministic form: without. Both from the newest snapshot."""
+        splits, rows = self.run.splits, self.run.rows
+        if lacks_steady_kernel(error) and self.deterministic:
+            self.deterministic = False
+            self._log(
+                "An operation of this family has no deterministic form here: made again, "
+                f"the result may differ in its last bits. ({str(error).partition('.')[0]})"[:500]
+            )
+            self._again(error, splits)
+        elif not is_out_of_memory(error) or self.draining:
             self._fail(error)
-            return
-        if splits > MOST_SPLITS or self.run.splits >= max(1, rows):
+        elif splits * 2 > MOST_SPLITS or splits >= max(1, rows):
             self._fail(OutOfMemory(self._advice()))
-            return
+        else:
+            self._log(f"Memory ran out; going on with each batch in {splits * 2} micro-batches.")
+            self._again(error, splits * 2)
+
+    def _again(self, error: BaseException, splits: int) -> None:
         self._close()
         del self.run
         error.__traceback__ = None  # it holds the failed step's tensors
         self.station.device.free()
-        self._log(f"Memory ran out; going on with each batch in {splits} micro-batches.")
         self._tried(lambda: self._make(self._newest or self._first(), splits))
 
     def _advice(self) -> str:
@@ -282,13 +294,13 @@ class Training:
         self.snapshots.wait()
         self.ended = True
         self.station.tell(message)
-        self.station.device.use_threads(self.station.device.threads)
+        self.station.device.use()
 
     def _fail(self, error: BaseException) -> None:
         self.snapshots.wait()
         self.ended = True
         self.station.fail(self.job, error)
-        self.station.device.use_threads(self.station.device.threads)
+        self.station.device.use()
 
     def _tried(self, work: Any) -> None:
         try:
@@ -323,9 +335,7 @@ class Training:
 
     def _result(self) -> Any:
         run = self.run
-        if goes_no_further(
-            self.start
-        ):  # the weights of that very step, not the best ones before it
+        if goes_no_further(self.start):  # that very step's weights, not the best ones before it
             model = run.kept.get(run.best_name)
             return None if model is None else copy_of(model)
         return run.result

@@ -151,6 +151,27 @@ def test_micro_batches_are_told_and_outlast_a_resume(runner):
     assert done.metrics["micro_batches"] == 8
 
 
+def test_an_operation_without_a_deterministic_form_is_told_and_outlasts_a_resume(runner):
+    steady, _ = runner.trained("steady.1", "tiny", {"steps": 12})
+    assert steady.build["deterministic"] is True
+    params = {"steps": 4000, "unsteady_from": 8}
+    runner.train("unsteady.1", "tiny", params)
+    while max((m.step for m in runner.said("checkpoint", "unsteady.1")), default=0) < 8:
+        runner.until("checkpoint", job="unsteady.1")
+    runner.send(link.Drain(job="unsteady.1"))
+    assert runner.end_of("unsteady.1").type == "drained"
+    (told,) = [m.text for m in runner.said("log", "unsteady.1") if "deterministic" in m.text]
+    assert "put_ does not have a deterministic implementation" in told
+    newest = last_checkpoint(runner, "unsteady.1")
+    params["steps"] = newest.step + 5
+    done, _ = runner.trained("unsteady.2", "tiny", params, checkpoint=here(runner, newest))
+    assert done.build["deterministic"] is False
+    assert not any("deterministic" in m.text for m in runner.said("log", "unsteady.2"))
+    # and whoever comes next is held to it again
+    again, _ = runner.trained("steady.2", "tiny", {"steps": 12})
+    assert again.build["deterministic"] is True
+
+
 def test_where_one_row_is_too_much_the_failure_says_what_to_make_smaller(runner):
     runner.train("starved.1", "tiny", {"steps": 12, "starving": True})
     failed = runner.end_of("starved.1")

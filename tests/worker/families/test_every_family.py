@@ -36,7 +36,7 @@ MINE = 101  # the seed of the request that is looked at; the strangers have othe
 def case(request, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    choose_steady_kernels(torch, DEVICE)
+    choose_steady_kernels(torch, strict=True)
     yield FamilyCase(request.param, tmp_path_factory.mktemp(request.param.stem))
     torch.set_num_threads(threads)
 

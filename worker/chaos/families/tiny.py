@@ -38,6 +38,9 @@ class TrainParams(Params):
         description="Of the device, while a row is looked at.",
     )
     starving: bool = Field(False, title="Starving", description="Even one row is too much.")
+    unsteady_from: int = Field(
+        0, ge=0, le=1_000_000, title="Unsteady", description="The step of a chancy sum; 0: none."
+    )
     leave_mode: bool = Field(False, title="Leave mode", description="Forget to leave no_grad.")
 
 
@@ -95,6 +98,8 @@ def train(params, data, run):
     noise = run.keep("noise", torch.Generator().manual_seed(run.seed))
     for batch in run.batches(windows, 8, params.steps):
         optimizer.zero_grad()
+        if 0 < params.unsteady_from <= run.step:
+            torch.zeros(1).put_(torch.tensor([0]), torch.ones(1))  # which of many wins is chance
         for (x, y), share in run.parts(batch):
             if params.starving or params.hungry_above and len(x) > params.hungry_above:
                 raise torch.OutOfMemoryError("out of memory")
