@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -140,7 +141,10 @@ class TooManyRequests(AppError):
 
     status = 429
     code = "too_many_requests"
-    headers = {"Retry-After": "30"}
+
+    def __init__(self, message: str = "", after: float = 30.0) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(max(1, math.ceil(after)))}
 
 
 class Unavailable(AppError):

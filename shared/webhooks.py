@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook as Signer
 
+from shared import tallies
 from shared.db import NOW, clock
 from shared.errors import Conflict
 from shared.ids import new_id
@@ -161,6 +162,8 @@ def settle(session: Session, parcel: Parcel, reply: Reply) -> None:
         .execution_options(synchronize_session=False)
     )
     is_ours = changed.rowcount == 1  # type: ignore[attr-defined]
+    if is_ours:
+        tallies.count(session, "webhook_attempts", outcome["state"])
     # what another place said is no news of this one
     if is_ours and hook and hook.url == parcel.url:
         _note(session, hook, reply, at, is_last=outcome["state"] == "failed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -28,7 +30,7 @@ class Throttle:
         """Raises TooManyRequests when too many attempts have failed already, to sign in or to change a password."""
         for limit, key in _keys(account, address, changing):
             if not self._limiter.test(limit, *key):
-                raise TooManyRequests()
+                raise TooManyRequests(after=self._seconds_left(limit, *key))
 
     def failed(self, account: str, address: str, *, changing: bool = False) -> None:
         for limit, key in _keys(account, address, changing):
@@ -38,13 +40,21 @@ class Throttle:
         """Counts an attempt to make an account. Raises TooManyRequests."""
         if not self._limiter.hit(JOINING, "joining", address):
             raise TooManyRequests(
-                "Too many accounts were asked for from this address; wait an hour."
+                "Too many accounts were asked for from this address; wait an hour.",
+                self._seconds_left(JOINING, "joining", address),
             )
 
     def webhook(self, user_id: str) -> None:
         """Counts what makes the server ask others. Raises TooManyRequests."""
         if not self._limiter.hit(WEBHOOKS, "webhooks", user_id):
-            raise TooManyRequests("Webhooks were changed or tried too often; wait an hour.")
+            raise TooManyRequests(
+                "Webhooks were changed or tried too often; wait an hour.",
+                self._seconds_left(WEBHOOKS, "webhooks", user_id),
+            )
+
+    def _seconds_left(self, limit: RateLimitItem, *key: str) -> float:
+        """Until the window ends that is spent."""
+        return self._limiter.get_window_stats(limit, *key).reset_time - time.time()
 
 
 def _keys(

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook as Signer
 from shared import jobs, webhooks
 from shared.errors import Conflict
 from shared.ids import new_id
-from shared.models import OutboxMessage, User, Webhook
+from shared.models import OutboxMessage, Tally, User, Webhook
 from shared.webhooks import WAITS, Parcel, Reply
 from tests.work import Work
 
@@ -84,6 +84,12 @@ def change(db, table, **values):
         session.execute(update(table).values(**values))
 
 
+def counted(db):
+    with db.reading() as session:
+        found = select(Tally).where(Tally.name == "webhook_attempts")
+        return {tally.label: tally.value for tally in session.scalars(found)}
+
+
 def row(db, hook_id):
     with db.reading() as session:
         return session.get(Webhook, hook_id)
@@ -132,6 +138,7 @@ def test_a_message_is_claimed_by_one_and_again_when_its_lease_is_over(db, hook, 
     assert (message.state, message.attempts, message.status) == ("sent", 2, 204)
     assert message.sent_at is not None
     assert claim(db) == []
+    assert counted(db) == {"sent": 1}  # of who lost the lease there is nothing
 
 
 def test_attempts_follow_the_schedule_and_end(db, hook, end):

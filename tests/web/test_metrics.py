@@ -83,10 +83,12 @@ def test_tallies_of_workers_and_sweeps_are_shown(scrape, studio):
         tallies.count(session, "device_seconds", "w-0", 2.5)
         tallies.count(session, "runner_deaths", "w-0")
         tallies.count(session, "swept_bytes", "models", 7)
+        tallies.count(session, "webhook_attempts", "sent")
     value = scrape()
     assert value("atelier_device_seconds_total", worker="w-0") == 2.5
     assert value("atelier_runner_deaths_total", worker="w-0") == 1
     assert value("atelier_swept_bytes_total", what="models") == 7
+    assert value("atelier_webhook_attempts_total", state="sent") == 1
 
 
 def test_requests_are_counted_by_template_and_never_by_path(alice, client, scrape):

@@ -210,6 +210,8 @@ def test_narrow_tokens_make_none(app, studio, alice):
 def test_the_audit_has_the_place_and_not_the_path(alice, hook, studio):
     """The path of a webhook is often a password."""
     alice.patch(f"/webhooks/{hook['id']}", json={"url": URL + "2"})
+    alice.patch(f"/webhooks/{hook['id']}", json={"name": "Lab", "events": ["job.failed"]})
+    alice.patch(f"/webhooks/{hook['id']}", json={"name": "Lab"})  # nothing new, nothing to tell
     for enabled in (False, True):
         alice.patch(f"/webhooks/{hook['id']}", json={"enabled": enabled})
     alice.post(f"/webhooks/{hook['id']}/secret")
@@ -221,11 +223,13 @@ def test_the_audit_has_the_place_and_not_the_path(alice, hook, studio):
             if entry.subject_type == "webhook"
         ]
     assert [entry.action for entry in entries] == [
-        *("webhook_made", "webhook_changed", "webhook_switched_off", "webhook_switched_on"),
-        *("webhook_secret_made", "webhook_deleted"),
+        *("webhook_made", "webhook_changed", "webhook_changed", "webhook_switched_off"),
+        *("webhook_switched_on", "webhook_secret_made", "webhook_deleted"),
     ]
     assert "canary" not in json.dumps([entry.facts for entry in entries])
     assert entries[0].facts == {"to": "http://127.0.0.1:8123"}
+    assert entries[1].facts == {"changed": "url", "to": "http://127.0.0.1:8123"}
+    assert entries[2].facts == {"changed": "name, events"}
 
 
 def test_what_is_sent_holds_no_secret_and_no_prompt(alice, hook, studio, work):

@@ -117,6 +117,8 @@ def test_what_is_wrong_is_said_at_its_field_and_what_was_typed_stays(mine, studi
     assert page.field("url")["value"] == typed["url"]
     assert page.field("name")["value"] == typed["name"]
     assert checked(page) == set(typed["events"]) & set(EVENTS)
+    marked = {one["name"] for one in page.all("input", **{"aria-invalid": "true"})}
+    assert marked == {field}
     assert webhooks_of(studio) == []
 
 

@@ -77,11 +77,14 @@ def change_webhook(studio: Studio, user: User, webhook_id: str, asked: WebhookCh
     place = _check(studio, user, url) if url else None
     with studio.db.writing() as session:
         row = _own(session, user, webhook_id, hold=True)
+        old = {"url": row.url, "name": row.name, "events": row.events}
         row.name = asked.name or row.name
         row.events = " ".join(sorted(asked.events)) if asked.events else row.events
         if url and place:
             row.url, row.failing_since, row.stopped_why = url, None, ""
-            audit.record(session, "webhook_changed", user, row, to=place.shown)
+        if changed := [name for name, value in old.items() if getattr(row, name) != value]:
+            to = {"to": place.shown} if place else {}
+            audit.record(session, "webhook_changed", user, row, changed=", ".join(changed), **to)
         if asked.enabled is not None and asked.enabled != row.enabled:
             (webhooks.start if asked.enabled else webhooks.stop)(session, row)
             action = "webhook_switched_on" if asked.enabled else "webhook_switched_off"

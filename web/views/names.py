@@ -92,6 +92,7 @@ FIGURES = {
     "max_storage_bytes": _l("stored bytes"),
     "quota": _l("quotas"),
     "role": _l("role"),
+    "changed": _l("changed"),
     "scopes": _l("scopes"),
     "to": _l("to"),
     "uses": _l("uses"),
