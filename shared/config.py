@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,6 +42,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="Address the web server binds.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the web server.")
     public_url: str = Field("", description="Origin people use, like https://atelier.example.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Proxies before web whose X-Forwarded-For is believed."
+    )
     allow_http: bool = Field(False, description="Allow sign-in over plain http beyond loopback.")
     secret_key: str = Field("", description="Signs cookies; made in the data folder when empty.")
     database_url: str = Field("", description="SQLAlchemy URL; SQLite in the data folder if empty.")
@@ -204,17 +207,25 @@ class Settings(BaseModel):
             return self.secret_key
         path = self.data / "secret_key"
         self.data.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(
-                path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR
-            )
-        except FileExistsError:
-            return path.read_text().strip()
+        if not path.exists():
+            _make_secret(path)
+        if not (found := path.read_text().strip()):
+            raise BadSettings(f"{path} is empty; remove it, and a new key is made")
+        return found
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all, whoever is killed meanwhile; of several processes one makes it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # for its owner alone
+    try:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_urlsafe(48))
             file.flush()
             os.fsync(file.fileno())
-        return path.read_text().strip()
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        os.unlink(name)
 
 
 def _check_storage(storage: str, endpoint: str) -> None:

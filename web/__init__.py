@@ -14,8 +14,9 @@ def create_app(settings: Settings, *, background: bool = True) -> Flask:
     """The application; `background=False` leaves out the reaper."""
     # here, because the command line imports this package too and needs no Flask
     from flask import Flask
+    from werkzeug.middleware.proxy_fix import ProxyFix
 
-    from web import api, errors, metrics, reaper, security, views
+    from web import api, bodies, errors, metrics, reaper, security, views
     from web.receiving import ReceivingRequest
     from web.services.studio import open_studio
 
@@ -30,6 +31,12 @@ def create_app(settings: Settings, *, background: bool = True) -> Flask:
     api.init_app(app)
     metrics.init_app(app, studio)
     views.init_app(app)
+    app.wsgi_app = bodies.Bodies(app.wsgi_app, settings)  # type: ignore[method-assign]
+    if settings.trusted_proxies:
+        # who really asks: the throttle, sessions and the audit go by it
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0
+        )
     if background:
         reaper.start(studio)
     return app

@@ -171,7 +171,7 @@ def list_jobs(api: Client, limit: int, **filters: str | None) -> list[Job]:
     job,
     "log",
     "atelier job log ID",
-    show=lambda found: click.echo(found["log"], nl=not found["log"].endswith("\n")),
+    show=lambda found: click.echo("\n".join(map(plain, found["log"].splitlines()))),
 )
 @cli_options.id_argument("job")
 def log(api: Client, job_id: str) -> Object:

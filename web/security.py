@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from web.session import SqlSession, SqlSessions
 REQUEST_ID = re.compile(r"(?!atelier_)[A-Za-z0-9._-]{1,64}")
 JOB_ID = re.compile(r"[0-9a-z]{1,32}")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# of no public name (RFC 6762, RFC 8375, ICANN's .internal), and one that home routers give
+LOCAL_SUFFIXES = (".local", ".home.arpa", ".internal", ".lan")
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 # none that a form of another page could send without asking first, but for multipart
 API_BODY_TYPES = frozenset(
@@ -292,9 +295,20 @@ def _check_host() -> None:
     if settings.public_url:
         known = host == urlsplit(settings.public_url).hostname
     else:
-        known = not _is_loopback(settings.host)
+        known = not _is_loopback(settings.host) and _is_of_this_network(host)
     if not known:
         raise BadRequest("This server does not answer to that Host; see ATELIER_PUBLIC_URL.")
+
+
+def _is_of_this_network(host: str) -> bool:
+    """An address, this machine's name, or a name that nobody out there can point to us."""
+    if "." not in host or host == socket.gethostname().lower() or host.endswith(LOCAL_SUFFIXES):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_address() -> None:

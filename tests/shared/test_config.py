@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from shared.config import LONGEST_SOCKET_PATH, child_environment, read_settings
@@ -56,6 +58,16 @@ def test_the_secret_is_made_once_and_kept_for_its_owner_alone(tmp_path):
     assert len(first) >= 32
     assert read_settings({}, data=tmp_path).secret == first
     assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_an_empty_secret_is_refused_and_what_many_make_at_once_is_one(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: read_settings({}, data=tmp_path).secret, range(8)))
+    assert len(made) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+    (tmp_path / "secret_key").write_text("\n")
+    with pytest.raises(BadSettings, match="is empty"):
+        assert read_settings({}, data=tmp_path).secret
 
 
 def test_a_child_reads_the_same_settings(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from flask import request
 from sqlalchemy import update
 
 from shared.errors import (
@@ -265,6 +266,16 @@ def test_a_public_bind_needs_an_admin_and_a_real_secret(make_settings):
     check_bind(make_settings(), has_admin=False)
 
 
-def test_the_address_of_a_proxy_header_does_not_reset_the_throttle(app):
-    with app.test_request_context("/", headers={"X-Forwarded-For": "1.2.3.4"}) as context:
-        assert context.request.remote_addr != "1.2.3.4"
+@pytest.mark.parametrize(("proxies", "address"), [(0, "127.0.0.1"), (1, "1.2.3.4"), (2, "6.6.6.6")])
+def test_the_address_is_that_of_a_header_where_a_proxy_is_trusted(
+    make_settings, sqlite_url, proxies, address
+):
+    """What stands before the last proxies' own entries anybody may have written."""
+    settings = make_settings(database_url=sqlite_url, trusted_proxies=proxies)
+    app = create_app(settings, background=False)
+    asked = []
+    app.before_request(lambda: asked.append(request.remote_addr))
+    forged = {"X-Forwarded-For": "9.9.9.9, 6.6.6.6, 1.2.3.4"}
+    app.test_client().get("/healthz", headers=forged)
+    app.extensions["atelier"].close()
+    assert asked == [address]

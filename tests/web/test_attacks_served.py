@@ -144,7 +144,7 @@ CODE = [
 ]
 BANNED_CALLS = {
     *("eval", "exec", "extractall", "render_template_string"),
-    *("unpickle", "mktemp", "Markup"),
+    *("unpickle", "mktemp", "Markup", "from_pretrained"),
 }
 # (file, call): why it is harmless
 ALLOWED = {

@@ -237,8 +237,9 @@ def test_pause_and_resume(run, work, alice):
 def test_the_log_is_printed(run, work, alice):
     job_id = submit(run, work, alice).stdout.strip()
     (job,) = work.claim()
-    work.report(job, log="hello")
-    assert run("job", "log", job_id).stdout == "hello\n"
+    work.report(job, log="hello\n\x1b]0;yours\x07\x1b[2Jworld")
+    shown = run("job", "log", job_id).stdout
+    assert shown.startswith("hello\n") and "world" in shown and "\x1b" not in shown
 
 
 def test_the_list_does_not_obey_control_characters(run, work, alice):

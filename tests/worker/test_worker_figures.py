@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from sqlalchemy import select
 
@@ -41,6 +43,15 @@ def test_use_and_deaths_of_a_real_worker_are_told(make_settings, database_url, d
     finally:
         worker.kill_group()
         worker.assert_nothing_left()
+
+
+def test_a_disk_is_as_full_as_its_bytes_or_its_files(settings, monkeypatch):
+    few = os.statvfs_result((4096, 4096, 100, 50, 50, 1000, 20, 10, 0, 255))
+    monkeypatch.setattr(disk.os, "statvfs", lambda _: few)
+    assert disk.usage(settings)["free_percent"] == pytest.approx(1)
+    unbounded = os.statvfs_result((4096, 4096, 100, 50, 50, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(disk.os, "statvfs", lambda _: unbounded)
+    assert disk.usage(settings)["free_percent"] == pytest.approx(50)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,11 @@ KNOWN = tuple(
 )
 MARKUP = (
     (rb"<!doctype html|<html|<head|<body", "an HTML page"),
-    (rb"<svg|<\?xml[^>]*>\s*(<!--.*?-->\s*|<!doctype svg[^>]*>\s*)*<svg", "an SVG drawing"),
+    # what stands before the drawing is never looked at twice: a file of comments must not take for ever
+    (
+        rb"<svg|<\?xml[^>]*>\s*+(?>(?><!--.*?-->)\s*+|<!doctype svg[^>]*>\s*+)*+<svg",
+        "an SVG drawing",
+    ),
     (rb"<\?xml", "an XML document"),
 )
 # Protocols 2 to 5 have a header; 0 and 1 begin with an opcode and look like odd text.

@@ -55,6 +55,10 @@ def test_a_torch_file_is_refused_and_never_runs(look, tmp_path, name):
         (b"\xef\xbb\xbf \n<HTML>", "HTML"),
         (b"<svg onload=alert(1)>", "SVG"),
         (b'<?xml version="1.0"?>\n<!-- x -->\n<svg/>', "SVG"),
+        (b"<?xml?>" + b"<!-- <svg> -->\n" * 200 + b"<!DOCTYPE svg>\n<svg/>", "SVG"),
+        # 580 comments and no drawing: looked at once, not in every way to part them
+        (b"<?xml?>" + b"<!---->" * 580, "XML"),
+        (b"<?xml?>" + b" " * 4000 + b"<!--", "XML"),
         (b"%PDF-1.7", "PDF"),
         (b"II*\0" + b"\0" * 90, "TIFF"),
         (b"MM\0*" + b"\0" * 90, "TIFF"),
