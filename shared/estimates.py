@@ -73,6 +73,15 @@ class Work:
         return self.cost.get("steps") or 0.0
 
 
+def cost_of(
+    prices: Mapping[str, float | None], kind: str, params: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """What an estimate rests on, as `Job.cost`. Where a family prices no steps, outputs are a generation's."""
+    steps = prices.get("steps", params.get("count" if kind == "generate" else "steps"))
+    found = {"flops": prices["flops"]} if "flops" in prices else {}
+    return {**found, "steps": float(steps)} if isinstance(steps, (int, float)) else found
+
+
 def device_class(facts: Mapping[str, Any]) -> str:
     """Devices of one class are equally fast: from a worker's facts or a result's build."""
     name, kind = facts.get("device_name"), str(facts.get("device") or "").partition(":")[0]

@@ -1,10 +1,12 @@
-"""Times as text."""
+"""Times, and how long something takes, as text."""
 
 from __future__ import annotations
 
 import math
 import time
 from typing import overload
+
+LIFETIME = 80 * 365 * 86_400  # seconds
 
 
 @overload
@@ -20,3 +22,13 @@ def rfc3339(at: float | None) -> str | None:
     thousandths = math.floor(at * 1000)
     seconds, rest = divmod(thousandths, 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
+
+
+def long_words(seconds: float) -> str:
+    """In the largest unit that there are two of, like 3 hours."""
+    if seconds > LIFETIME:
+        return "a lifetime"
+    for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {word}"
+    return f"{seconds:,.0f} seconds"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared import catalog, estimates
 from shared.db import clock
 from shared.ids import new_id
 from shared.job_records import Lease, NewArtifact, NewModel, Outcome, Report
@@ -20,9 +22,10 @@ from shared.models import (
     Model,
     Result,
 )
-from shared.params import refitted
+from shared.params import price, refitted
 from shared.previews import thin_out
 
+LONGEST_SECONDS = 1e12  # more than any installation allows
 LOG_IS_FULL = "\n[The log is full.]\n"
 
 
@@ -111,7 +114,10 @@ def record_outcome(
 
 
 def take_model_of_parent(session: Session, job: Job) -> None:
-    """A generation that waited for a training uses its model, and says so from its start on."""
+    """A generation that waited for a training uses its model, and says so from its start on.
+
+    Now that the model is known, so is what it takes: nobody could price it when it was accepted.
+    """
     made = session.scalars(
         select(Model)
         .join(Result, Result.model_id == Model.id)
@@ -122,8 +128,16 @@ def take_model_of_parent(session: Session, job: Job) -> None:
     job.model_id, job.model_sha256 = made.id, made.sha256
     family = session.get(FamilyRow, (job.family, job.family_version))
     action = family.announcement.get("actions", {}).get(job.kind) if family else None
-    if action:
-        job.params = refitted(job.params, action["schema"], made.generate_schema)
+    if action is None:
+        return
+    job.params = refitted(job.params, action["schema"], made.generate_schema)
+    prices = price(action.get("cost", {}), {**made.facts, **job.params})
+    cost = estimates.cost_of(prices, job.kind, job.params)
+    work = estimates.Work(job.family, job.family_version, job.kind, cost)
+    seconds = estimates.estimate(session, work, catalog.live_workers(session)).seconds
+    # no JSON has an infinite number
+    job.cost = {name: part for name, part in cost.items() if part is None or math.isfinite(part)}
+    job.estimate_seconds = None if seconds is None else min(seconds, LONGEST_SECONDS)
 
 
 def newest_checkpoints(session: Session, job_id: str, step: int | None = None) -> list[Checkpoint]:

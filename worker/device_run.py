@@ -21,8 +21,9 @@ from shared import jobs
 from shared.config import Settings
 from shared.datasets import prefix_of
 from shared.db import Database
-from shared.errors import BadData, NotFound
+from shared.errors import BadData, NotFound, TooExpensive
 from shared.models import Checkpoint, Dataset, Job, JobEvent, Model, Result
+from shared.moments import long_words
 from shared.storage import CHUNK, Storage, told_when_full
 from worker import link
 from worker.held import Held
@@ -61,6 +62,7 @@ class Fetcher:
     """Prepares run folders."""
 
     def __init__(self, settings: Settings, db: Database, storage: Storage) -> None:
+        self._settings = settings
         self._db = db
         self._storage = storage
         self._files = Inputs(settings, storage)
@@ -72,6 +74,7 @@ class Fetcher:
 
     def _prepare(self, held: Held) -> link.Start:
         job = held.job
+        self._check_price(job)
         remove_run(held)
         inside = held.inputs
         inside.mkdir(parents=True)
@@ -99,6 +102,14 @@ class Fetcher:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise BadRow(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+    def _check_price(self, job: Job) -> None:
+        """Of a generation that waited for its model: nobody could price it before. Raises TooExpensive."""
+        most, estimate = self._settings.max_job_seconds, job.estimate_seconds
+        if job.kind == "generate" and job.waits_for and estimate is not None and estimate > most:
+            raise TooExpensive(
+                f"It would take about {long_words(estimate)}; {long_words(most)} are allowed."
+            )
 
     def _dataset(self, row: Dataset | None, inside: Path) -> link.DatasetHere | None:
         if row is None:

@@ -161,6 +161,11 @@ def test_a_generation_may_wait_for_the_training_of_its_model(alice, work):
     work.succeed(row, model=True)
     later = alice.post("/jobs", json={**ask, "params": {"count": 2}})
     assert later.json["model_id"] == alice.get(f"/jobs/{row.id}").json["result"]["model_id"]
+    # what waited is known to cost something, now that its model is
+    held = {job.id: job for job in work.claim()}
+    first, second = held[answer.json["id"]], held[later.json["id"]]
+    assert first.cost == {"flops": 900e9, "steps": 900.0}
+    assert first.estimate_seconds > second.estimate_seconds > 0
     # now the model's own schema holds
     assert pointers(alice.post("/jobs", json=ask)) == ["/params/count"]
 

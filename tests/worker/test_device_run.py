@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared import jobs
-from shared.errors import BadData
+from shared.errors import BadData, TooExpensive
 from shared.job_records import Lease
 from shared.models import Checkpoint, Job, Model
 from tests.work import TEXTS, Work
@@ -216,6 +216,17 @@ def test_without_the_checkpoint_it_was_to_go_on_from_it_does_not_begin_anew(work
     checkpoint(work, parent, 5)
     with pytest.raises(InputMissing, match="checkpoint"):
         fetcher.prepare(held(work, work.train(), continues=parent, continues_step=6))
+
+
+def test_a_generation_that_waited_for_its_model_is_priced_when_that_is_there(work, fetcher):
+    dear = held(work, work.generate(waits_for=work.train()), estimate_seconds=200.0)
+    assert fetcher.prepare(dear).model is not None  # a week is allowed
+    short = Fetcher(
+        work.settings.model_copy(update={"max_job_seconds": 100}), work.db, work.storage
+    )
+    with pytest.raises(TooExpensive, match="are allowed"):
+        short.prepare(dear)
+    short.prepare(held(work, work.generate(), estimate_seconds=200.0))  # accepted with its price
 
 
 def test_each_time_memory_ran_out_since_the_checkpoint_makes_twice_as_many_parts(work, fetcher):

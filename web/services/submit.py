@@ -14,6 +14,7 @@ from shared import catalog, checkpoints, estimates
 from shared.errors import AppError, Conflict, InvalidInput, NotFound, TooExpensive
 from shared.job_records import NewJob
 from shared.models import Dataset, Job, Model, Result, User, Worker
+from shared.moments import long_words
 from shared.params import check_rules, clean, price
 from web.requests import JobRequest
 from web.services import access, families, references
@@ -22,7 +23,6 @@ from web.services.studio import Studio
 Problem = dict[str, str]
 
 INTERACTIVE_SECONDS = 60.0
-LIFETIME = 80 * 365 * 86_400
 SMALL_COUNT = 64
 SEED_BITS = 53
 NOT_HERE = "is not here, or not yours to use"
@@ -75,7 +75,7 @@ def plan(
     if steps_done is not None and prices.get("flops") is not None:
         before = price(action["cost"], {**facts, "steps": steps_done}).get("flops")
         prices["flops"] = max(0.0, (prices["flops"] or 0.0) - (before or 0.0))
-    cost = _work_of(prices, body.kind, params)
+    cost = estimates.cost_of(prices, body.kind, params)
     if steps_done is not None and cost.get("steps") is not None:
         cost["steps"] = max(0.0, (cost["steps"] or 0.0) - steps_done)
     workers = catalog.live_workers(session)
@@ -243,21 +243,12 @@ def _check_dataset(dataset: Dataset, family: dict[str, Any]) -> None:
 # ---- what it costs -------------------------------------------------------------------------------
 
 
-def _work_of(
-    prices: dict[str, float | None], kind: str, params: dict[str, Any]
-) -> dict[str, float | None]:
-    """What the estimate rests on. Where a family prices no steps, outputs are a generation's."""
-    steps = prices.get("steps", params.get("count" if kind == "generate" else "steps"))
-    found = {"flops": prices["flops"]} if "flops" in prices else {}
-    return {**found, "steps": float(steps)} if isinstance(steps, (int, float)) else found
-
-
 def _check_price(
     studio: Studio, workers: list[Worker], needed: float | None, estimate: float | None
 ) -> None:
     most = studio.settings.max_job_seconds
     if estimate is not None and not estimate <= most:
-        text = f"It would take about {_long(estimate)}; {_long(most)} are allowed."
+        text = f"It would take about {long_words(estimate)}; {long_words(most)} are allowed."
         raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much work"}])
     memory = max((float(worker.facts.get("memory_bytes") or 0) for worker in workers), default=0)
     # a worker that has not said how much it has may have enough; nobody has infinitely much
@@ -265,15 +256,6 @@ def _check_price(
         size = f"about {needed / 1e9:,.1f} GB of memory" if needed < 1e18 else "endless memory"
         text = f"It would need {size}; no worker has that much."
         raise TooExpensive(text, [{"pointer": "/params", "message": "asks for too much memory"}])
-
-
-def _long(seconds: float) -> str:
-    if seconds > LIFETIME:
-        return "a lifetime"
-    for size, word in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {word}"
-    return f"{seconds:,.0f} seconds"
 
 
 def _lane(kind: str, estimate: float | None, params: dict[str, Any]) -> str:
