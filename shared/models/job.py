@@ -27,6 +27,8 @@ class Job(Base):
         Index("ix_job_user_running", "user_id", sqlite_where=RUNNING, postgresql_where=RUNNING),
         Index("ix_job_deadline", "deadline_at", sqlite_where=QUEUED, postgresql_where=QUEUED),
         Index("ix_job_user_id_id", "user_id", "id"),
+        # what was generated with a model, the newest first
+        Index("ix_job_model", "model_id", "id"),
         # what a user's day has cost
         Index("ix_job_user_finished", "user_id", "finished_at"),
         # the history that corrects estimates: the last of a kind of work

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from flask import Response, request
 
 from shared.errors import BadRequest, InvalidInput
+from web.queries import Part
 from web.requests import Strict, check, parse_json, read_body
 from web.security import WrongMediaType
 
@@ -53,6 +56,22 @@ def query(model: type[Body]) -> Body:
 def answer(value: Any, status: int = 200) -> Response:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return Response(text, status, mimetype="application/json")
+
+
+def part_of(
+    items: list[dict[str, Any]],
+    asked: Part,
+    name_of: Callable[[dict[str, Any]], Any] = itemgetter("id"),
+) -> Response:
+    """A list that is read whole, or the part of it that was asked for; `next` is the name of the last entry."""
+    names = [str(name_of(item)) for item in items]
+    if asked.after is not None and asked.after not in names:
+        message = "is not in this list, or not any more"
+        raise InvalidInput(errors=[{"pointer": "/after", "message": message}])
+    first = 0 if asked.after is None else names.index(asked.after) + 1
+    last = len(items) if asked.limit is None else first + asked.limit
+    following = names[last - 1] if last < len(items) else None
+    return answer({"items": items[first:last], "next": following})
 
 
 def nothing() -> Response:

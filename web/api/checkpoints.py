@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from flask import Blueprint, Response, request
 
 from shared.errors import Conflict
 from web.api import shapes_schema as shapes
-from web.api.answers import answer, body
+from web.api.answers import body, part_of, query
 from web.api.describe import told
 from web.api.jobs import ACCEPTED, KEY, REFUSALS, accepted
+from web.queries import Part
 from web.requests import CheckpointModelRequest, ContinueRequest
 from web.security import current_user, studio
 from web.services import continuing
@@ -19,9 +22,10 @@ LARGEST_STEP = 2**31 - 1
 
 
 @bp.get("/<job_id>/checkpoints")
-@told("The checkpoints of a job, the farthest first", shapes.CheckpointList)
+@told("The checkpoints of a job, the farthest first", shapes.CheckpointList, query=Part)
 def index(job_id: str) -> Response:
-    return answer(continuing.list_checkpoints(studio(), current_user(), job_id))
+    found = continuing.list_checkpoints(studio(), current_user(), job_id)["items"]
+    return part_of(found, query(Part), itemgetter("step"))
 
 
 @bp.post("/<job_id>/continue")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from flask import Blueprint, Response
 
 from web.api import shapes_server as shapes
-from web.api.answers import answer
+from web.api.answers import answer, part_of, query
 from web.api.describe import told
+from web.queries import Part
 from web.security import studio
 from web.services import families
 
@@ -14,9 +17,9 @@ bp = Blueprint("families", __name__, url_prefix="/families")
 
 
 @bp.get("")
-@told("What can be trained and run here", shapes.FamilyList)
+@told("What can be trained and run here", shapes.FamilyList, query=Part)
 def index() -> Response:
-    return answer({"items": families.list_families(studio()), "next": None})
+    return part_of(families.list_families(studio()), query(Part), itemgetter("name"))
 
 
 @bp.get("/<name>")

@@ -21,9 +21,9 @@ from shared.errors import (
 )
 from shared.jobs import FINAL
 from web.api import shapes_schema as shapes
-from web.api.answers import answer, body, no_body, nothing, query
+from web.api.answers import answer, body, no_body, nothing, part_of, query
 from web.api.describe import CONDITION, NOT_MODIFIED, NOTHING, TEXT, Answer, Schema, told
-from web.queries import DryRun, Forced, Points, Waiting
+from web.queries import DryRun, Forced, Part, Points, Waiting
 from web.requests import JobRequest
 from web.security import current_user, studio
 from web.services import jobs
@@ -156,9 +156,10 @@ def metrics(job_id: str) -> Response:
 
 
 @bp.get("/<job_id>/previews")
-@told("What a training drew on its way", shapes.PreviewList)
+@told("What a training drew on its way", shapes.PreviewList, query=Part)
 def previews(job_id: str) -> Response:
-    return answer(jobs.job_previews(studio(), current_user(), job_id))
+    found = jobs.job_previews(studio(), current_user(), job_id)["items"]
+    return part_of(found, query(Part), lambda preview: preview["artifact"]["id"])
 
 
 @bp.get("/<job_id>/log")

@@ -6,9 +6,9 @@ from flask import Blueprint, Response
 
 from shared.errors import NotFound
 from web.api import shapes_server as shapes
-from web.api.answers import answer, body, nothing, query
+from web.api.answers import answer, body, nothing, part_of, query
 from web.api.describe import NOTHING, Answer, told
-from web.queries import TokenId
+from web.queries import Part, TokenId
 from web.requests import TokenRequest
 from web.security import current_user, studio
 from web.services import queue, tokens
@@ -23,9 +23,9 @@ def show() -> Response:
 
 
 @bp.get("/tokens")
-@told("Your tokens", shapes.TokenList)
+@told("Your tokens", shapes.TokenList, query=Part)
 def token_index() -> Response:
-    return answer({"items": tokens.list_tokens(studio(), current_user()), "next": None})
+    return part_of(tokens.list_tokens(studio(), current_user()), query(Part))
 
 
 @bp.post("/tokens")

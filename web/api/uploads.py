@@ -20,8 +20,9 @@ from shared.errors import (
     TooLarge,
 )
 from web.api import shapes_schema as shapes
-from web.api.answers import WHOLE, answer, nothing
+from web.api.answers import WHOLE, answer, nothing, part_of, query
 from web.api.describe import NOTHING, Answer, Schema, told
+from web.queries import Part
 from web.security import WrongMediaType, current_user, studio, takes_upload
 from web.services import uploads
 from web.services.uploads import OffsetMismatch
@@ -86,9 +87,9 @@ def options() -> Response:
 
 
 @bp.get("")
-@told("Your unfinished and unused uploads", shapes.UploadList)
+@told("Your unfinished and unused uploads", shapes.UploadList, query=Part)
 def index() -> Response:
-    return answer(uploads.list_uploads(studio(), current_user()))
+    return part_of(uploads.list_uploads(studio(), current_user())["items"], query(Part))
 
 
 @bp.post("")

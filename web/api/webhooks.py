@@ -6,8 +6,9 @@ from flask import Blueprint, Response
 
 from shared.errors import Conflict, TooManyRequests
 from web.api import shapes_webhooks as shapes
-from web.api.answers import answer, body, no_body, nothing, query
+from web.api.answers import answer, body, no_body, nothing, part_of, query
 from web.api.describe import NOTHING, Answer, told
+from web.queries import Part
 from web.requests_webhooks import SecretRequest, WebhookChange, WebhookRequest
 from web.security import current_user, studio
 from web.services import webhooks
@@ -17,9 +18,9 @@ bp = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 
 
 @bp.get("")
-@told("Your webhooks", shapes.WebhookList)
+@told("Your webhooks", shapes.WebhookList, query=Part)
 def index() -> Response:
-    return answer({"items": webhooks.list_webhooks(studio(), current_user()), "next": None})
+    return part_of(webhooks.list_webhooks(studio(), current_user()), query(Part))
 
 
 @bp.post("")

@@ -6,8 +6,9 @@ from flask import Blueprint, Response
 
 from shared.errors import AlreadyEnded
 from web.api import shapes_people as shapes
-from web.api.answers import answer, body, no_body, nothing
+from web.api.answers import answer, body, no_body, nothing, part_of, query
 from web.api.describe import NOTHING, told
+from web.queries import Part
 from web.requests_people import WorkerChange
 from web.security import current_admin, studio
 from web.services import workers
@@ -21,9 +22,9 @@ def _admins_only() -> None:
 
 
 @bp.get("")
-@told("Workers that live", shapes.WorkerList)
+@told("Workers that live", shapes.WorkerList, query=Part)
 def index() -> Response:
-    return answer({"items": workers.list_workers(studio()), "next": None})
+    return part_of(workers.list_workers(studio()), query(Part))
 
 
 @bp.patch("/<worker_id>")

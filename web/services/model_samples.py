@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, exists, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.models import Artifact, Job, User
@@ -40,19 +40,21 @@ def _newest_jobs(session: Session, user: User, model_ids: list[str], most: int) 
     )
     if not model_ids:
         return []
-    place = func.row_number().over(partition_by=Job.model_id, order_by=Job.id.desc())
-    ranked = (
-        select(Job.id, place.label("place"))
+    heads = (
+        select(Job.id)
         .where(
-            Job.model_id.in_(model_ids),
+            Job.model_id == model_id,
             Job.user_id == user.id,
             Job.state == "succeeded",
             Job.deleted_at.is_(None),
             has_output,
         )
+        .order_by(Job.id.desc())
+        .limit(most)
         .subquery()
+        for model_id in model_ids
     )
-    return list(session.scalars(select(ranked.c.id).where(ranked.c.place <= most)))
+    return list(session.scalars(union_all(*(select(head.c.id) for head in heads))))
 
 
 def _newest(
