@@ -19,7 +19,7 @@ FAST_TESTS := $(filter-out $(WHOLE),$(wildcard tests/test_*.py)) tests/migration
 NOT_FAST := $(addprefix --ignore=tests/shared/test_,job_property.py object_storage.py)
 FAST := -n 2 --dist worksteal -k 'not postgresql' $(NOT_FAST) $(FAST_TESTS)
 
-.PHONY: help install demo up check lint messages screenshots test test-gpu test-slow coverage format migration
+.PHONY: help install demo up check lint messages sbom screenshots test test-gpu test-slow coverage format migration
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -76,6 +76,10 @@ lint: install
 
 screenshots: install .browser  ## pictures of every page in build/screenshots, and those of the README
 	@$(BIN)/python -m tests.browser.screenshots
+
+sbom: install  ## what is installed, and under which licence, as CycloneDX: build/sbom.json
+	@mkdir -p build && $(PYTHON) -m venv build/tools && build/tools/bin/pip install --quiet cyclonedx-bom==7.5.0
+	@build/tools/bin/cyclonedx-py environment --output-reproducible --of JSON -o build/sbom.json $(VENV)
 
 messages: install  ## bring the texts in web/translations up to date after a change of words
 	@$(BIN)/python -m tests.messages
