@@ -10,7 +10,7 @@ import hmac
 import time
 from collections.abc import Iterable
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -51,31 +51,37 @@ class Meters:
         self.registry.register(_FromSql(studio))
 
 
-def init_app(app: Flask, studio: Studio) -> None:
-    app.extensions["atelier_meters"] = meters = Meters(studio)
-
-    def count(response: Response) -> Response:
-        if "began" not in g:
-            return response
-        # unknown methods and paths come from outside, without end
-        method = request.method if request.method in METHODS else "other"
-        route = request.url_rule.rule if request.url_rule else "none"
-        meters.requests.labels(method, route, str(response.status_code)).inc()
-        if not request.args.get("wait"):
-            meters.seconds.labels(method, route).observe(time.monotonic() - g.began)
-        return response
-
-    app.after_request(count)
+def init_app(app: Flask) -> None:
+    app.after_request(_count)
     app.register_blueprint(bp)
+
+
+def attach(app: Flask, studio: Studio) -> None:
+    app.extensions["atelier_meters"] = Meters(studio)
+
+
+def _meters() -> Meters:
+    found: Meters = current_app.extensions["atelier_meters"]
+    return found
+
+
+def _count(response: Response) -> Response:
+    if "began" not in g:
+        return response
+    meters = _meters()
+    # unknown methods and paths come from outside, without end
+    method = request.method if request.method in METHODS else "other"
+    route = request.url_rule.rule if request.url_rule else "none"
+    meters.requests.labels(method, route, str(response.status_code)).inc()
+    if not request.args.get("wait"):
+        meters.seconds.labels(method, route).observe(time.monotonic() - g.began)
+    return response
 
 
 @bp.get("/metrics")
 def show() -> Response:
     _may_read()
-    from flask import current_app
-
-    meters: Meters = current_app.extensions["atelier_meters"]
-    return Response(generate_latest(meters.registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(generate_latest(_meters().registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _may_read() -> None:

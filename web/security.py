@@ -81,22 +81,28 @@ class Principal:
     scopes: frozenset[str] = frozenset()  # of a token; none is all that the user may do
 
 
-def init_app(app: Flask, studio: Studio) -> None:
-    app.session_interface = SqlSessions(studio.settings, studio.db)
+def init_app(app: Flask) -> None:
     app.config.update(
-        SECRET_KEY=studio.settings.secret,
         WTF_CSRF_CHECK_DEFAULT=False,  # _guard() decides when
         WTF_CSRF_SSL_STRICT=False,  # _guard() looks at Origin instead of Referer
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
-        MAX_CONTENT_LENGTH=studio.settings.max_body_bytes,
-        # never less than what the multipart parser holds at once, or every upload is too large
-        MAX_FORM_MEMORY_SIZE=max(studio.settings.max_body_bytes, 1 << 18),
     )
     csrf.init_app(app)
     app.before_request(_begin)
     app.before_request(_guard)
     app.after_request(_add_headers)
     app.after_request(_log)
+
+
+def attach(app: Flask, studio: Studio) -> None:
+    """What of it depends on the settings."""
+    app.session_interface = SqlSessions(studio.settings, studio.db)
+    app.config.update(
+        SECRET_KEY=studio.settings.secret,
+        MAX_CONTENT_LENGTH=studio.settings.max_body_bytes,
+        # never less than what the multipart parser holds at once, or every upload is too large
+        MAX_FORM_MEMORY_SIZE=max(studio.settings.max_body_bytes, 1 << 18),
+    )
 
 
 def studio() -> Studio:

@@ -19,7 +19,7 @@ from shared.params import Field, Params, schema_of
 from shared.scheduling import Offer, claim
 from tests.web.browsing import Browser
 from tests.webhook_rows import add_webhook
-from web import create_app
+from web import attach, make_app
 from web.services.accounts import create_user
 from web.services.tokens import issue_token
 
@@ -92,12 +92,17 @@ def database_url(sqlite_url):
     return sqlite_url
 
 
+@pytest.fixture(scope="session")
+def code():
+    """Made once: putting the routes together takes as long as a whole test."""
+    return make_app()
+
+
 @pytest.fixture
-def app(settings):
-    app = create_app(settings, background=False)
-    app.testing = False
-    yield app
-    app.extensions["atelier"].close()
+def app(settings, code):
+    attach(code, settings)
+    yield code
+    code.extensions["atelier"].close()
 
 
 @pytest.fixture
