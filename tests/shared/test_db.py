@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import create_engine, literal_column, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared import db as module
-from shared.db import SERVER_AWAY, Database, cause, clock, is_away
+from shared.db import BUSY_MILLISECONDS, SERVER_AWAY, SOON, Database, cause, clock, is_away
 from shared.errors import Unavailable
 from shared.ids import new_id
 from shared.models import FamilyRow, User
@@ -105,3 +106,26 @@ def test_json_is_kept_in_letters_and_half_a_character_as_an_escape(db):
         assert session.get(FamilyRow, ("poet", 1)).announcement == written
         raw = session.scalars(text("SELECT announcement FROM family ORDER BY name")).all()
     assert "李白" in raw[1] and "ud800" in raw[0]
+
+
+def test_a_lock_that_is_free_again_is_taken_at_the_next_look(sqlite_url, monkeypatch):
+    """SQLite's own sleeps grow to a tenth of a second, in which others come and go."""
+    db = Database(sqlite_url)
+    db.check_clock()
+    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 5:
+            other.execute("ROLLBACK")
+
+    monkeypatch.setattr("shared.db.time.sleep", sleep)
+    with db.writing() as session:
+        session.execute(text("CREATE TABLE found (n INTEGER)"))
+    assert looks == [SOON] * 5
+    with db.reading() as session:
+        assert session.scalar(text("PRAGMA busy_timeout")) == BUSY_MILLISECONDS
+    db.dispose()
+    other.close()
