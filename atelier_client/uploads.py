@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import time
 from collections.abc import Callable
 from typing import IO
 
@@ -14,6 +15,7 @@ from atelier_client.records import Record
 TUS = {"Tus-Resumable": "1.0.0"}
 PIECE_TYPE = "application/offset+octet-stream"
 PIECE_BYTES = 8 << 20
+PAUSE_SECONDS = 0.2  # after a failure; after another one twice as long
 MOST_FAILURES = 5  # of one piece, while the server can be reached
 
 
@@ -74,6 +76,7 @@ class Uploads:
                 moved = isinstance(error, Unreachable) or error.code == "offset_mismatch"
                 if not moved or failures >= MOST_FAILURES:
                     raise
+                time.sleep(getattr(error, "retry_after", None) or PAUSE_SECONDS * failures)
                 continue
             if on_progress:
                 on_progress(length)

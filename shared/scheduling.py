@@ -6,13 +6,15 @@ Order, fit and fairness are decided here, in SQL, at the moment a worker has roo
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Double, Executable, and_, bindparam, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from shared import jobs, quotas, shares
-from shared.db import clock, lock_rows
+from shared.db import clock
 from shared.job_records import Lease
 from shared.models import Job, User, UserShare
 
@@ -36,14 +38,14 @@ def claim(session: Session, offer: Offer) -> list[Job]:
     claimed: list[Job] = []
     at = clock(session)
     for lane in offer.lanes:
-        can_run = claimable(at, offer.families, lane)
-        turns = _turns(session, can_run, offer.max_running_jobs)
+        questions = _questions(_sorted(offer.families), lane, offer.max_running_jobs)
+        turns = _turns(session, questions, at)
         while turns and len(claimed) < offer.limit:
             # the user who has had least goes first; the claim charges him, so the next turn may be another's
             vtime, user_id, weight, cap = turns[0]
             job = None
             if cap is None or quotas.hold_place(session, user_id, cap):
-                job = _claim_head(session, offer, user_id, can_run)
+                job = _claim_head(session, offer, user_id, questions, at)
             if job is None:
                 heapq.heappop(turns)
                 continue
@@ -56,15 +58,45 @@ def claim(session: Session, offer: Offer) -> list[Job]:
 Turn = tuple[float, str, float, int | None]
 
 
-def _turns(session: Session, can_run: ColumnElement[bool], max_running: int) -> list[Turn]:
-    """A heap of (vtime, user id, weight, most running jobs) of the users who have a job that can run."""
+@dataclass(frozen=True)
+class _Questions:
+    """What a claim asks of one lane, with the parameters `at` and `user_id`.
+
+    Put together once: that takes ten times as long as the asking, and SQLite's one write lock would be held meanwhile.
+    """
+
+    turns: Executable
+    head: Executable
+
+
+@lru_cache(maxsize=256)
+def _questions(families: tuple[tuple[str, int], ...], lane: str, max_running: int) -> _Questions:
+    can_run = claimable(bindparam("at", type_=Double()), dict(families), lane)
     has_one = select(Job.id).where(Job.user_id == UserShare.user_id, can_run).exists()
     cap = quotas.running_cap(UserShare.user_id, max_running)
-    rows = session.execute(
+    turns = (
         select(UserShare.vtime, UserShare.user_id, UserShare.weight, cap.label("cap"))
         .where(_may_start(max_running), has_one)
         .order_by(UserShare.vtime, UserShare.user_id)
     )
+    head = (
+        select(Job.id, Job.fence)
+        .where(Job.user_id == bindparam("user_id"), can_run)
+        .order_by(Job.rank, Job.id)
+        .limit(1)
+        # SQLite has no such words, and leaves them out
+        .with_for_update(skip_locked=True, of=Job)
+    )
+    return _Questions(turns, head)
+
+
+def _sorted(families: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(families.items()))
+
+
+def _turns(session: Session, questions: _Questions, at: float) -> list[Turn]:
+    """A heap of (vtime, user id, weight, most running jobs) of the users who have a job that can run."""
+    rows = session.execute(questions.turns, {"at": at})
     # sorted, so it is a heap
     return [(row.vtime, row.user_id, row.weight, row.cap) for row in rows]
 
@@ -76,18 +108,10 @@ def _may_start(max_running: int) -> ColumnElement[bool]:
 
 
 def _claim_head(
-    session: Session, offer: Offer, user_id: str, can_run: ColumnElement[bool]
+    session: Session, offer: Offer, user_id: str, questions: _Questions, at: float
 ) -> Job | None:
     """Starts the first job of this user; None when there is none left for us."""
-    head = (
-        select(Job.id, Job.fence)
-        .where(Job.user_id == user_id, can_run)
-        .order_by(Job.rank, Job.id)
-        .limit(1)
-    )
-    if lock_rows(session):
-        head = head.with_for_update(skip_locked=True, of=Job)
-    found = session.execute(head).one_or_none()
+    found = session.execute(questions.head, {"at": at, "user_id": user_id}).one_or_none()
     if found is None:
         return None
     return jobs.start(session, Lease(found.id, found.fence), offer.worker_id, offer.lease_seconds)
@@ -101,10 +125,11 @@ def has_work(
     if session.scalar(select(Job.id).where(Job.state == "queued").limit(1)) is None:
         return False
     at = clock(session)
-    return any(_turns(session, claimable(at, families, lane), max_running) for lane in lanes)
+    fitting = _sorted(families)
+    return any(_turns(session, _questions(fitting, lane, max_running), at) for lane in lanes)
 
 
-def claimable(at: float, families: dict[str, int], lane: str) -> ColumnElement[bool]:
+def claimable(at: ColumnElement[float], families: dict[str, int], lane: str) -> ColumnElement[bool]:
     parent = aliased(Job)
     parent_succeeded = (
         select(parent.id)

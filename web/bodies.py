@@ -34,6 +34,7 @@ class Bodies:
         free = settings.web_threads - settings.event_streams
         self._most = max(1, free * 3 // 4)
         self._most_of_one = max(1, self._most // 2)
+        self._most_waiting, self._waiting = max(1, (free - self._most) // 2), 0
         self._arriving: Counter[str] = Counter()
         self._changed = threading.Condition()
 
@@ -48,12 +49,23 @@ class Bodies:
 
     def enter(self, address: str) -> None:
         """Raises TooManyBodies when no place becomes free in a moment."""
-        until = time.monotonic() + WAIT_SECONDS
         with self._changed:
+            if not self._has_room(address):
+                self._wait_for_room(address)
+            self._arriving[address] += 1
+
+    def _wait_for_room(self, address: str) -> None:
+        # who waits holds a thread, too
+        if self._waiting >= self._most_waiting:
+            raise TooManyBodies()
+        until = time.monotonic() + WAIT_SECONDS
+        self._waiting += 1
+        try:
             while not self._has_room(address):
                 if not self._changed.wait(until - time.monotonic()):
                     raise TooManyBodies()
-            self._arriving[address] += 1
+        finally:
+            self._waiting -= 1
 
     def leave(self, address: str) -> None:
         with self._changed:
@@ -76,7 +88,7 @@ class _Counted:
         self._address = str(environ.get("REMOTE_ADDR", ""))
         length = str(environ.get("CONTENT_LENGTH") or "")
         self._left = int(length) if length.isascii() and length.isdigit() else None
-        self._has_place = self._is_over = False
+        self._has_place, self._is_over = False, self._left == 0
 
     def read(self, size: int = -1) -> bytes:
         return self._taken(lambda: self._stream.read(size), size)
@@ -88,6 +100,7 @@ class _Counted:
         return iter(self.readline, b"")
 
     def leave(self) -> None:
+        self._is_over = True
         if self._has_place:
             self._has_place = False
             self._bodies.leave(self._address)
@@ -100,7 +113,6 @@ class _Counted:
         if self._left is not None:
             self._left -= len(data)
         if size != 0 and (not data or self._left == 0):
-            self._is_over = True
             self.leave()
         return data
 

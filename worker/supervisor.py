@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.config import Settings
 from shared.db import Database, cause
-from shared.errors import BadData, StorageAway, StorageFull
+from shared.errors import BadData, StorageAway, StorageFull, TooExpensive
 from shared.job_records import Flags, Lease
 from shared.models import Job
 from shared.queue import Wakeups
@@ -286,7 +286,7 @@ class Supervisor:
             self._watch.send(prepared.start)
 
     def _not_prepared(self, held: Held, error: Exception | None) -> Ending:
-        if isinstance(error, BadData):
+        if isinstance(error, (BadData, TooExpensive)):
             return endings.fail(held, error.code, error.message)
         if isinstance(error, (StorageFull, StorageAway)):
             return endings.give_back(held, error.code, endings.OURS[error.code])

@@ -166,6 +166,7 @@ class Training:
         self.station.stepping.mark(self._note)
         try:
             if self.exhausted:
+                self.station.device.use(self.threads)  # no gradients: nothing to be refused now
                 self._tried(self._finish)
                 return
             metrics = next(self.generator)
@@ -186,12 +187,10 @@ class Training:
         torch = self.station.device.torch
         if torch is None:
             return
-        left = (
-            not torch.is_grad_enabled()
-            or torch.is_inference_mode_enabled()
-            or torch.is_autocast_enabled(self.run.device.type)
+        inside = torch.is_inference_mode_enabled() or torch.is_autocast_enabled(
+            self.run.device.type
         )
-        if left:
+        if inside or not torch.is_grad_enabled():
             torch.set_grad_enabled(True)
             raise LeftMode()
 
@@ -200,9 +199,10 @@ class Training:
         splits, rows = self.run.splits, self.run.rows
         if lacks_steady_kernel(error) and self.deterministic:
             self.deterministic = False
+            why = str(error).partition(", but")[0][:300]
             self._log(
-                "An operation of this family has no deterministic form here: made again, "
-                f"the result may differ in its last bits. ({str(error).partition('.')[0]})"[:500]
+                "An operation has no deterministic form here: made again, the result may differ "
+                f"in its last bits. ({why})"
             )
             self._again(error, splits)
         elif not is_out_of_memory(error) or self.draining:
@@ -291,15 +291,16 @@ class Training:
         self.snapshots.wait()
 
     def _end(self, message: link.Message) -> None:
-        self.snapshots.wait()
-        self.ended = True
+        self._is_over()
         self.station.tell(message)
-        self.station.device.use()
 
     def _fail(self, error: BaseException) -> None:
+        self._is_over()
+        self.station.fail(self.job, error)
+
+    def _is_over(self) -> None:
         self.snapshots.wait()
         self.ended = True
-        self.station.fail(self.job, error)
         self.station.device.use()
 
     def _tried(self, work: Any) -> None:

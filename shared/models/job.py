@@ -58,7 +58,7 @@ class Job(Base):
     # created_at - 600 s * priority: the smaller goes first (priority with ageing, as one number)
     rank: Mapped[Time]
     dataset_id: Mapped[str | None] = mapped_column(String(32), index=True)
-    model_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    model_id: Mapped[str | None] = mapped_column(String(32))
     model_sha256: Mapped[str] = mapped_column(String(64), default="")
     inputs: Mapped[Object] = mapped_column(default=dict)  # x-ref parameter -> storage key, sha256
     retry_of: Mapped[str | None] = mapped_column(String(32), index=True)

@@ -93,16 +93,16 @@ def database_url(sqlite_url):
 
 
 @pytest.fixture(scope="session")
-def code():
+def made_app():
     """Made once: putting the routes together takes as long as a whole test."""
     return make_app()
 
 
 @pytest.fixture
-def app(settings, code):
-    attach(code, settings)
-    yield code
-    code.extensions["atelier"].close()
+def app(settings, made_app):
+    attach(made_app, settings)
+    yield made_app
+    made_app.extensions["atelier"].close()
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_an_operation_without_a_deterministic_form_is_told_and_outlasts_a_resume
     runner.send(link.Drain(job="unsteady.1"))
     assert runner.end_of("unsteady.1").type == "drained"
     (told,) = [m.text for m in runner.said("log", "unsteady.1") if "deterministic" in m.text]
-    assert "put_ does not have a deterministic implementation" in told
+    assert told.endswith("(put_ does not have a deterministic implementation)")
     newest = last_checkpoint(runner, "unsteady.1")
     params["steps"] = newest.step + 5
     done, _ = runner.trained("unsteady.2", "tiny", params, checkpoint=here(runner, newest))

@@ -106,6 +106,20 @@ def test_a_generation_that_waits_for_a_training_uses_its_model(work, worker):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_generation_that_its_model_makes_too_dear_fails_with_the_price(work):
+    """Nobody could price it when it was accepted."""
+    frugal = WorkerProcess(work.settings.model_copy(update={"max_job_seconds": 0.05}))
+    try:
+        training = work.train(steps=5)
+        work.models["sleep_steps"] = None
+        dear = work.wait(work.generate(waits_for=training, count=1, steps=3))
+        assert (dear.state, dear.error_code, dear.attempt) == ("failed", "too_expensive", 1)
+        assert "are allowed" in dear.error_message and dear.cost["flops"] > 0
+    finally:
+        frugal.end()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_two_workers_share_a_queue_and_run_each_job_once(work):
     few = work.settings.model_copy(update={"generation_items": 4})  # so that neither takes all
     both = [WorkerProcess(few, f"device-{n}") for n in range(2)]

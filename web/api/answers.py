@@ -61,17 +61,21 @@ def answer(value: Any, status: int = 200) -> Response:
 def part_of(
     items: list[dict[str, Any]],
     asked: Part,
-    name_of: Callable[[dict[str, Any]], Any] = itemgetter("id"),
+    name_of: Callable[[dict[str, Any]], str] = itemgetter("id"),
+    *,
+    rising: bool = False,
 ) -> Response:
-    """A list that is read whole, or the part of it that was asked for; `next` is the name of the last entry."""
-    names = [str(name_of(item)) for item in items]
-    if asked.after is not None and asked.after not in names:
-        message = "is not in this list, or not any more"
-        raise InvalidInput(errors=[{"pointer": "/after", "message": message}])
-    first = 0 if asked.after is None else names.index(asked.after) + 1
-    last = len(items) if asked.limit is None else first + asked.limit
-    following = names[last - 1] if last < len(items) else None
-    return answer({"items": items[first:last], "next": following})
+    """A list that is read whole, or the part of it that was asked for; `next` is the name of the last entry.
+
+    It is in the order of its names, so that a part begins where the one before ended, whatever went meanwhile.
+    """
+    if (after := asked.after) is not None:
+        items = [
+            item for item in items if (name_of(item) > after if rising else name_of(item) < after)
+        ]
+    part = items[: asked.limit]
+    more = len(part) < len(items)
+    return answer({"items": part, "next": name_of(part[-1]) if more else None})
 
 
 def nothing() -> Response:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 from flask import Blueprint, Response, request
 
 from shared.errors import Conflict
@@ -25,7 +23,7 @@ LARGEST_STEP = 2**31 - 1
 @told("The checkpoints of a job, the farthest first", shapes.CheckpointList, query=Part)
 def index(job_id: str) -> Response:
     found = continuing.list_checkpoints(studio(), current_user(), job_id)["items"]
-    return part_of(found, query(Part), itemgetter("step"))
+    return part_of(found, query(Part), lambda one: f"{one['step']:010}")
 
 
 @bp.post("/<job_id>/continue")

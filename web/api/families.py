@@ -19,7 +19,8 @@ bp = Blueprint("families", __name__, url_prefix="/families")
 @bp.get("")
 @told("What can be trained and run here", shapes.FamilyList, query=Part)
 def index() -> Response:
-    return part_of(families.list_families(studio()), query(Part), itemgetter("name"))
+    found = sorted(families.list_families(studio()), key=itemgetter("name"))
+    return part_of(found, query(Part), itemgetter("name"), rising=True)
 
 
 @bp.get("/<name>")

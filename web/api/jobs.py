@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -159,7 +160,11 @@ def metrics(job_id: str) -> Response:
 @told("What a training drew on its way", shapes.PreviewList, query=Part)
 def previews(job_id: str) -> Response:
     found = jobs.job_previews(studio(), current_user(), job_id)["items"]
-    return part_of(found, query(Part), lambda preview: preview["artifact"]["id"])
+    return part_of(found, query(Part), _place_of, rising=True)
+
+
+def _place_of(preview: dict[str, Any]) -> str:
+    return f"{preview['step']:010}-{preview['index']:06}"
 
 
 @bp.get("/<job_id>/log")

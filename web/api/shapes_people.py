@@ -69,7 +69,7 @@ class Worker(BaseModel):
 
 class WorkerList(BaseModel):
     items: list[Worker]
-    next: None
+    next: str | None
 
 
 class ActiveJob(BaseModel):

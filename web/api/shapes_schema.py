@@ -175,7 +175,7 @@ class Preview(BaseModel):
 
 class PreviewList(BaseModel):
     items: list[Preview]
-    next: None
+    next: str | None
 
 
 class Checkpoint(BaseModel):
@@ -192,7 +192,7 @@ class Checkpoint(BaseModel):
 
 class CheckpointList(BaseModel):
     items: list[Checkpoint]
-    next: None
+    next: str | None
 
 
 class JobList(BaseModel):
@@ -305,7 +305,7 @@ class UploadState(BaseModel):
 
 class UploadList(BaseModel):
     items: list[UploadState]
-    next: None
+    next: str | None
 
 
 class Model(BaseModel):

@@ -34,7 +34,7 @@ class Family(BaseModel):
 
 class FamilyList(BaseModel):
     items: list[Family]
-    next: None
+    next: str | None
 
 
 class Quota(BaseModel):
@@ -74,7 +74,7 @@ class Token(BaseModel):
 
 class TokenList(BaseModel):
     items: list[Token]
-    next: None
+    next: str | None
 
 
 class NewToken(Token):

@@ -27,7 +27,7 @@ class Webhook(BaseModel):
 
 class WebhookList(BaseModel):
     items: list[Webhook]
-    next: None
+    next: str | None
 
 
 class NewWebhook(Webhook):

@@ -24,7 +24,7 @@ def _admins_only() -> None:
 @bp.get("")
 @told("Workers that live", shapes.WorkerList, query=Part)
 def index() -> Response:
-    return part_of(workers.list_workers(studio()), query(Part))
+    return part_of(workers.list_workers(studio()), query(Part), rising=True)
 
 
 @bp.patch("/<worker_id>")

@@ -39,6 +39,7 @@ def case(request, tmp_path_factory):
     choose_steady_kernels(torch, strict=True)
     yield FamilyCase(request.param, tmp_path_factory.mktemp(request.param.stem))
     torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(params=["train", "generate"])
