@@ -117,16 +117,17 @@ def _claim_head(
     return jobs.start(session, Lease(found.id, found.fence), offer.worker_id, offer.lease_seconds)
 
 
-def has_work(
+def lanes_with_work(
     session: Session, families: dict[str, int], lanes: tuple[str, ...], max_running: int = 0
-) -> bool:
-    """A cheap look (no write lock) whether a claim would find anything."""
+) -> tuple[str, ...]:
+    """A cheap look (no write lock) where a claim would find anything."""
     # first what costs nothing while nobody waits; then by users, since only so is the queue indexed
     if session.scalar(select(Job.id).where(Job.state == "queued").limit(1)) is None:
-        return False
-    at = clock(session)
-    fitting = _sorted(families)
-    return any(_turns(session, _questions(fitting, lane, max_running), at) for lane in lanes)
+        return ()
+    at, fitting = clock(session), _sorted(families)
+    return tuple(
+        lane for lane in lanes if _turns(session, _questions(fitting, lane, max_running), at)
+    )
 
 
 def claimable(at: ColumnElement[float], families: dict[str, int], lane: str) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -37,7 +37,7 @@ class Seen:
 
     flags: list[tuple[Held, Flags]]
     drain: bool
-    work: bool
+    lanes: tuple[str, ...]  # with work that fits here
 
 
 class Leases:
@@ -60,21 +60,16 @@ class Leases:
         with self._db.reading() as session:
             if not self._schema.fits(session):
                 # no other question: of a newer schema it may fail, and then nobody would be told to drain
-                return Seen([], drain=True, work=False)
+                return Seen([], drain=True, lanes=())
             drain = self._presence.drain_requested(session)
-            lanes = [lane for lanes, _ in self._room(held) for lane in lanes]
-            work = (
-                room
-                and not drain
-                and bool(lanes)
-                and scheduling.has_work(
-                    session,
-                    self._presence.versions,
-                    tuple(lanes),
-                    self._settings.max_running_jobs,
-                )
-            )
-            return Seen(self._flags(session, held), drain, work)
+            lanes = tuple(lane for lanes, _ in self._room(held) for lane in lanes)
+            if room and not drain and lanes:
+                most = self._settings.max_running_jobs
+                versions = self._presence.versions
+                lanes = scheduling.lanes_with_work(session, versions, lanes, most)
+            else:
+                lanes = ()
+            return Seen(self._flags(session, held), drain, lanes)
 
     def _flags(self, session: Session, held: list[Held]) -> list[tuple[Held, Flags]]:
         by_lease = {h.lease: h for h in held if h.on_device}
@@ -159,11 +154,17 @@ class Leases:
             most = self._settings.max_running_jobs
             return [h for h in old if scheduling.should_rotate(session, h.job, most)]
 
-    def claim(self, held: list[Held]) -> Iterator[Job]:
-        """One by one: what the first lanes gave must be taken even if the next claim raises."""
+    def claim(self, held: list[Held], where: Collection[str]) -> Iterator[Job]:
+        """From the lanes where a look has found work: each claim takes SQLite's one write lock.
+
+        One by one: what the first lanes gave must be taken even if the next claim raises.
+        """
         if not any(h.on_device for h in held):
             self.renewed = time.monotonic()
         for lanes, limit in self._room(held):
+            if set(lanes).isdisjoint(where):
+                self.more = self.more and lanes != GENERATION_LANES
+                continue
             yield from self._claim(lanes, limit)
 
     def _claim(self, lanes: tuple[str, ...], limit: int) -> list[Job]:

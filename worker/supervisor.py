@@ -174,8 +174,8 @@ class Supervisor:
             for held in self._leases.to_rotate(list(self._held.values()), now):
                 self._ask(held, "rotate")
         self._beat()
-        if seen.work and not seen.drain:
-            for job in self._leases.claim(list(self._held.values())):
+        if seen.lanes and not seen.drain:
+            for job in self._leases.claim(list(self._held.values()), seen.lanes):
                 self._take(job)
         self._beat()
         self._mind_guard()

@@ -66,7 +66,7 @@ def succeed(db, lease, seconds=0.0):
 
 def has_work(db, default=0):
     with db.reading() as session:
-        return scheduling.has_work(session, FAMILIES, LANES, default)
+        return scheduling.lanes_with_work(session, FAMILIES, LANES, default)
 
 
 # ---- running jobs ------------------------------------------------------------------------------

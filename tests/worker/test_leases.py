@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from shared.job_records import Lease
+from shared.scheduling import LANES
 from tests.work import Work
 from worker import link
 from worker.held import Held, Phase
@@ -50,14 +51,27 @@ def test_what_was_claimed_is_taken_even_if_the_next_claim_fails(work, leases, mo
     monkeypatch.setattr(work.db, "writing", away_the_second_time)
     taken = []
     with pytest.raises(OperationalError):
-        for job in leases.claim([]):
+        for job in leases.claim([], LANES):
             taken.append(job.id)
     assert taken == [generation]
 
 
+def test_only_lanes_with_work_are_claimed(work, leases, monkeypatch):
+    """Each claim takes SQLite's one write lock, also one that finds nothing."""
+    assert leases.look([], room=True).lanes == ()
+    generation = work.generate()
+    assert leases.look([], room=False).lanes == ()
+    found = leases.look([], room=True).lanes
+    assert found == ("interactive",)
+    real, calls = work.db.writing, []
+    monkeypatch.setattr(work.db, "writing", lambda: calls.append(1) or real())
+    assert [job.id for job in leases.claim([], found)] == [generation]
+    assert len(calls) == 1
+
+
 def test_a_report_that_cannot_be_written_does_not_stop_the_heartbeat(work, leases, monkeypatch):
     work.generate()
-    [job] = list(leases.claim([]))
+    [job] = list(leases.claim([], LANES))
     mine = held(work, job)
     mine.pending.add(link.Log(job=mine.key, text="hello"))
     before = work.job(job.id).lease_until
@@ -82,7 +96,7 @@ def test_of_another_schema_nothing_is_asked_but_to_drain(work, leases, monkeypat
         monkeypatch.setattr(leases, name, fails)
     monkeypatch.setattr(leases._presence, "drain_requested", fails)
     seen = leases.look([held(work, job)], room=True)
-    assert seen.drain and not seen.work and not seen.flags
+    assert seen.drain and not seen.lanes and not seen.flags
 
 
 def test_a_small_picture_beside_an_item_makes_no_room_of_its_own():
