@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ FAMILIES = Path(__file__).parent / "families"
 ROOT = FAMILIES.parent.parent
 TEXTS = ("to be", "or not to be", "that is the question", "whether it is nobler")
 FINAL = ("succeeded", "failed", "cancelled")
+# A training of sleep_steps with this mark tells each step in its worker's log, as soon as it is made.
+MARK = "step"
+STEP_LINE = re.compile(rf'"message": "{MARK} (\d+)", "process": (\d+)')
 
 
 def add_user(db: Database, name: str = "") -> str:
@@ -157,6 +161,13 @@ class Work:
             rows = select(JobLog.text).where(JobLog.job_id == job_id).order_by(JobLog.n)
             return "".join(session.scalars(rows))
 
+    def seen(self, job_id: str) -> list[int]:
+        """The steps that are in the model which a training of sleep_steps made."""
+        with self.db.reading() as session:
+            location = session.scalar(select(Model.location).where(Model.job_id == job_id))
+        with self.storage.open(f"{location}/model.json") as file:
+            return json.loads(file.read())["seen"]
+
     def wait_step(self, job_id: str, step: int, seconds: float = PATIENCE) -> Job:
         wait_until(lambda: self.job(job_id).progress_step >= step, seconds, f"step {step}")
         return self.job(job_id)
@@ -267,6 +278,16 @@ class WorkerProcess:
                     self.seen.add(process)
                     return process
         return None
+
+    def wait_log(self, text: str, seconds: float = PATIENCE) -> None:
+        wait_until(lambda: text in self.log.read_text(), seconds, f"{text!r} in {self.log.name}")
+
+    def steps_made(self) -> list[list[int]]:
+        """Of trainings with MARK: the steps that each runner has made, one runner after the other."""
+        found: dict[str, list[int]] = {}
+        for step, runner in STEP_LINE.findall(self.log.read_text()):
+            found.setdefault(runner, []).append(int(step))
+        return list(found.values())
 
     def look(self) -> None:
         """Remembers every process below, to see later that none is left."""

@@ -9,16 +9,18 @@ import time
 import pytest
 
 from tests.servers import wait_until
-from tests.work import is_alive
+from tests.work import MARK, is_alive
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DRAIN_LIMIT = 45
+# By itself a training takes no checkpoint before its end: one that there is was made for what the test does.
+UNASKED = {"checkpoint_seconds": 600}
 
 
-def running_training(bench, **params):
-    job = bench.train(steps=50, step_seconds=0.05, **params)
-    worker = bench.worker()
-    bench.wait_checkpoint(job, 5)
+def running_training(bench, **overrides):
+    job = bench.train(steps=60, step_seconds=0.05, mark=MARK)
+    worker = bench.worker(**overrides)
+    bench.wait_step(job, 5)
     worker.look()
     return job, worker
 
@@ -34,7 +36,7 @@ def running_training(bench, **params):
     indirect=["database_url"],
 )
 def test_a_drain_checkpoints_gives_back_without_a_strike_and_exits_0(bench, how):
-    job, worker = running_training(bench)
+    job, worker = running_training(bench, **UNASKED)
     if how == "group":
         os.killpg(worker.process.pid, signal.SIGTERM)
     else:
@@ -47,9 +49,9 @@ def test_a_drain_checkpoints_gives_back_without_a_strike_and_exits_0(bench, how)
     found = bench.job(job)
     assert (found.state, found.strikes, found.losses) == ("queued", 0, 0)
     assert found.checkpoint_step >= 5
-    bench.worker("device-1")
+    second = bench.worker("device-1")
     assert bench.wait(job).state == "succeeded"
-    assert f"checkpoint at step {found.checkpoint_step}" in bench.log_of(job)
+    bench.assert_resumed(job, second, found.checkpoint_step)
 
 
 @ONE_DATABASE
@@ -86,19 +88,19 @@ def test_a_killed_child_is_replaced_and_its_runner_dies(bench):
 
 
 def test_a_killed_runner_is_a_strike_and_the_job_resumes(bench):
-    job = bench.train(steps=40, step_seconds=0.05)
+    job = bench.train(steps=40, step_seconds=0.05, mark=MARK)
     worker = bench.worker()
     bench.wait_checkpoint(job)
     worker.runner().kill()
     wait_until(lambda: bench.job(job).attempt == 2, what="the second attempt")
     assert bench.wait(job).state == "succeeded"
     assert any(e.data.get("why") == "runner_killed" for e in bench.events(job, "state"))
-    assert "Continues from the checkpoint" in bench.log_of(job)
+    bench.assert_resumed(job, worker)
 
 
 @ONE_DATABASE
 def test_a_pause_frees_the_worker_and_a_resume_goes_on(bench):
-    job, _ = running_training(bench)
+    job, _ = running_training(bench, **UNASKED)
     bench.pause(job)
     found = bench.wait(job, "queued")
     assert found.paused_at and found.checkpoint_step >= 5 and not found.strikes
@@ -107,6 +109,8 @@ def test_a_pause_frees_the_worker_and_a_resume_goes_on(bench):
     assert bench.job(job).state == "queued"
     bench.resume(job)
     assert bench.wait(job).state == "succeeded"
+    assert f"Continues from the checkpoint at step {found.checkpoint_step}." in bench.log_of(job)
+    assert bench.seen(job) == list(range(1, 61))
 
 
 @ONE_DATABASE

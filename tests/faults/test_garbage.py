@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ import redis
 from shared.config import read_settings
 from shared.queue import Wakeups, celery_app, wake_queue
 from tests.installation import ROOT, Installation
-from tests.servers import ValkeyServer, wait_until
+from tests.servers import wait_until
 from worker.app import EXIT_STUCK
 
 MEGABYTES = 50
@@ -97,36 +95,25 @@ def test_every_kind_of_rubbish_leaves_the_workers_working(tmp_path):
     assert not trap.exists()
 
 
-@pytest.fixture
-def own_valkey():
-    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
-    server = ValkeyServer(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_worker_that_consumes_nothing_notices_drains_and_ends(make_bench, own_valkey):
-    bench = make_bench(redis_url=own_valkey.url)
-    job = bench.train(steps=10_000, step_seconds=0.05)
-    worker = bench.worker()
-    bench.wait_step(job, 3)
-    wait_until(lambda: "ready." in worker.log.read_text(), 60, "Celery to consume")
+def test_a_worker_that_consumes_nothing_notices_drains_and_ends(own_bench, own_valkey):
+    job = own_bench.train(steps=10_000, step_seconds=0.05)
+    worker = own_bench.worker()
+    own_bench.wait_step(job, 3)
+    worker.wait_log("ready.", 60)
     with own_valkey.client() as client:
         # it may look at the queue and take nothing out
         client.execute_command("ACL", "SETUSER", "default", "-brpop", "-rpop")
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        wakeups = Wakeups(bench.settings)
+        wakeups = Wakeups(own_bench.settings)
         wakeups.wake("interactive")
-        wait_until(lambda: client.llen(bench.settings.redis_prefix + wake_queue("interactive")))
+        wait_until(lambda: client.llen(own_bench.settings.redis_prefix + wake_queue("interactive")))
     worker.look()
     assert worker.wait(180) == EXIT_STUCK
     wakeups.close()
     worker.assert_nothing_left()
-    found = bench.job(job)
+    found = own_bench.job(job)
     assert (found.state, found.strikes, found.losses) == ("queued", 0, 0)
     assert found.checkpoint_step >= 3
-    bench.cancel(job)
+    own_bench.cancel(job)

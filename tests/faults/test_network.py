@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -17,7 +14,7 @@ from tests import oracle
 from tests.conftest import make_tables
 from tests.faults.conftest import Bench
 from tests.proxy import Proxy
-from tests.servers import ValkeyServer, wait_until
+from tests.servers import wait_until
 from tests.work import FAMILIES, is_alive
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -50,7 +47,7 @@ def line_bench(postgres, line, make_settings, valkey, request):
     made = Bench(settings, db, valkey)
     yield made
     made.end()
-    oracle.check(made)
+    oracle.check(made, made.valkey)
     db.dispose()
     postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -103,21 +100,6 @@ def test_a_row_that_somebody_locks_does_not_keep_others_from_being_claimed(bench
 # ---- Redis
 
 
-@pytest.fixture
-def own_valkey():
-    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
-    server = ValkeyServer(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def own_bench(make_bench, own_valkey):
-    return make_bench(redis_url=own_valkey.url)
-
-
 @ONE_DATABASE
 def test_a_stalled_redis_delays_nothing_that_was_accepted_and_doubles_nothing(
     own_bench, own_valkey
@@ -139,20 +121,22 @@ def test_a_stalled_redis_delays_nothing_that_was_accepted_and_doubles_nothing(
     later = own_bench.generate()
     assert own_bench.wait(later).state == "succeeded"
     assert {own_bench.job(job).attempt for job in [*jobs, later]} == {1}
+    own_bench.assert_wakeups_are_taken()
 
 
 @ONE_DATABASE
 @pytest.mark.parametrize(
-    "trouble",
+    ("trouble", "told"),
     [
-        ("CONFIG", "SET", "maxmemory", "1"),
-        ("CONFIG", "SET", "min-replicas-to-write", "1"),
-        ("ACL", "SETUSER", "default", "resetpass", ">rotated"),
+        (("CONFIG", "SET", "maxmemory", "1"), "command not allowed when used memory"),
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), "NOREPLICAS"),
+        (("ACL", "SETUSER", "default", "resetpass", ">rotated"), "Authentication required"),
     ],
     ids=["full", "read-only", "locked-out"],
 )
-def test_a_redis_that_takes_nothing_costs_a_poll(own_bench, own_valkey, trouble):
-    own_bench.worker()
+def test_a_redis_that_takes_nothing_costs_a_poll(own_bench, own_valkey, trouble, told):
+    worker = own_bench.worker()
+    worker.wait_log("ready.", 60)
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
     wakeups = Wakeups(own_bench.settings)
     with own_valkey.client() as client:
@@ -162,8 +146,10 @@ def test_a_redis_that_takes_nothing_costs_a_poll(own_bench, own_valkey, trouble)
         wakeups.wake("interactive")
         for job in jobs:
             assert own_bench.wait(job).state == "succeeded"
+        worker.wait_log(told, 60)
         for setting, value in (("maxmemory", "0"), ("min-replicas-to-write", "0")):
             client.execute_command("CONFIG", "SET", setting, value)
         client.execute_command("ACL", "SETUSER", "default", "nopass")
     wakeups.close()
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    own_bench.assert_wakeups_are_taken()

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import uuid
-from pathlib import Path
 
 import pytest
 
 from shared.queue import Wakeups, wake_queue
-from tests.servers import ValkeyServer, wait_until
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-
-@pytest.fixture
-def own_valkey():
-    folder = Path(tempfile.mkdtemp(prefix="atelier-valkey-"))
-    server = ValkeyServer(folder)
-    yield server
-    server.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def own_bench(make_bench, own_valkey):
-    """A workbench whose Redis may be killed."""
-    return make_bench(redis_url=own_valkey.url)
+WAKEUPS = 2000
 
 
 def test_flushall_loses_nothing_that_is_queued(own_bench, own_valkey):
-    own_valkey.start()
     own_bench.worker()
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
     own_bench.ask_drain(True)
@@ -50,11 +33,12 @@ def test_flushall_loses_nothing_that_is_queued(own_bench, own_valkey):
     own_bench.ask_drain(False)
     own_bench.wait(jobs[0], "running", "succeeded", seconds=10)
     for job in jobs:
-        assert own_bench.wait(job, seconds=120).state == "succeeded"
+        found = own_bench.wait(job, seconds=120)
+        assert (found.state, found.attempt) == ("succeeded", 1)
+    own_bench.assert_wakeups_are_taken()
 
 
 def test_flushall_during_a_run_is_not_noticed(own_bench, own_valkey):
-    own_valkey.start()
     job = own_bench.train(steps=40, step_seconds=0.05)
     own_bench.worker()
     for step in (2, 10, 20):
@@ -64,10 +48,10 @@ def test_flushall_during_a_run_is_not_noticed(own_bench, own_valkey):
     found = own_bench.wait(job)
     assert (found.state, found.attempt) == ("succeeded", 1)
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    own_bench.assert_wakeups_are_taken()
 
 
 def test_a_job_runs_on_while_redis_is_killed_and_comes_back(own_bench, own_valkey):
-    own_valkey.start()
     job = own_bench.train(steps=100, step_seconds=0.05)
     own_bench.worker()
     own_bench.wait_step(job, 5)
@@ -77,31 +61,37 @@ def test_a_job_runs_on_while_redis_is_killed_and_comes_back(own_bench, own_valke
     own_valkey.start()
     found = own_bench.wait(job)
     assert (found.state, found.attempt) == ("succeeded", 1)
+    own_bench.assert_wakeups_are_taken()
 
 
 def test_a_worker_started_without_redis_works_and_joins_later(own_bench, own_valkey):
+    own_valkey.kill()
     worker = own_bench.worker()
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
     own_valkey.start()
-    wait_until(lambda: "ready." in worker.log.read_text(), 60, "the worker to join")
+    worker.wait_log("ready.", 60)
+    own_bench.assert_wakeups_are_taken()
     assert worker.process.poll() is None
 
 
 def test_reset_connections_start_nothing_twice(own_bench, own_valkey):
-    own_valkey.start()
-    job = own_bench.train(steps=40, step_seconds=0.05)
-    own_bench.worker()
+    workers = [own_bench.worker(f"device-{number}") for number in range(2)]
+    for worker in workers:
+        worker.wait_log("ready.", 60)
+    job = own_bench.train(steps=80, step_seconds=0.05)
     own_bench.wait_step(job, 5)
     with own_valkey.client() as client:
-        for kind in ("normal", "pubsub"):
-            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        assert client.client_kill_filter(_type="normal", skipme=True) >= len(workers)
+        client.client_kill_filter(_type="pubsub", skipme=True)
+    for worker in workers:
+        worker.wait_log("Connection to broker lost")
+    own_bench.assert_wakeups_are_taken()
     found = own_bench.wait(job)
     assert (found.state, found.attempt) == ("succeeded", 1)
 
 
 def test_thousands_of_wakeups_run_each_job_once(own_bench, own_valkey):
     """Messages and not calls of wake(), of which many become one."""
-    own_valkey.start()
     key = own_bench.settings.redis_prefix + wake_queue("interactive")
     jobs = [own_bench.generate(steps=1, step_seconds=0) for _ in range(5)]
     wakeups = Wakeups(own_bench.settings)
@@ -109,18 +99,20 @@ def test_thousands_of_wakeups_run_each_job_once(own_bench, own_valkey):
     wakeups.close(10)
     with own_valkey.client() as client:
         [message] = client.lrange(key, 0, -1)
-        client.lpush(key, *(another(message) for _ in range(2000)))
-        assert client.llen(key) > 1000
+        client.lpush(key, *(another(message) for _ in range(WAKEUPS)))
+        assert client.llen(key) > WAKEUPS / 2
         flooded = own_bench.worker()
         for job in jobs:
             found = own_bench.wait(job)
             assert (found.state, found.attempt) == ("succeeded", 1)
         wait_until(lambda: client.llen(key) == 0, seconds=180, what="the queue to be drained")
     calm = own_bench.worker("device-1")
-    wait_until(lambda: "ready." in calm.log.read_text(), 60, "a worker that was never flooded")
+    calm.wait_log("ready.", 60)  # one that was never flooded
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
-    grown = flooded.child().memory_info().rss - calm.child().memory_info().rss
-    assert grown < 32 << 20, f"{grown >> 20} MB"
+    # main takes the messages, the child is woken by them
+    for there, here in ((flooded.main, calm.main), (flooded.child(), calm.child())):
+        grown = there.memory_info().rss - here.memory_info().rss
+        assert grown < 32 << 20, f"{grown >> 20} MB"
 
 
 def another(message: bytes) -> str:
@@ -132,10 +124,10 @@ def another(message: bytes) -> str:
 
 
 def test_rubbish_in_the_queue_does_not_keep_the_worker_from_working(own_bench, own_valkey):
-    own_valkey.start()
     own_bench.worker()
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
     key = own_bench.settings.redis_prefix + wake_queue("interactive")
     with own_valkey.client() as client:
         client.lpush(key, "{}", '{"body": "gA==", "headers": {}, "properties": {}}')
     assert own_bench.wait(own_bench.generate()).state == "succeeded"
+    own_bench.assert_wakeups_are_taken()

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from sqlalchemy import text
 
 from tests.servers import wait_until
-from tests.work import is_alive
+from tests.work import MARK, is_alive
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def test_a_poison_job_fails_at_its_third_strike_and_harms_no_other(bench):
-    poison = bench.train("poison_at", at=3)
+    """The others are there before it dies: those that run lose their runner with it, those that wait get theirs."""
+    poison, neighbour = bench.train("poison_at", at=3), bench.another_user()
+    others = [bench.train(steps=20, step_seconds=0.05, user_id=neighbour)]
+    others += [bench.generate(steps=40, step_seconds=0.05, user_id=neighbour) for _ in range(3)]
     bench.worker()
     found = bench.wait(poison, seconds=60)
     assert (found.state, found.error_code, found.attempt) == ("failed", "poison", 3)
-    assert bench.wait(bench.train(steps=3)).state == "succeeded"
+    found = [bench.wait(other, seconds=60) for other in others]
+    assert {(job.state, job.strikes, job.losses) for job in found} == {("succeeded", 0, 0)}
+    assert not any(job.no_batch for job in found)
+    assert max(job.attempt for job in found) > 1, "nobody was beside it when it died"
 
 
 @ONE_DATABASE
 def test_a_training_that_makes_progress_outlives_any_number_of_deaths(bench):
     """Each death is a strike, and each checkpoint pays it off; without that the third would be the last."""
-    job = bench.train(steps=50, step_seconds=0.3)
+    job = bench.train(steps=50, step_seconds=0.3, mark=MARK)
     worker = bench.worker()
     reached = 0
     for deaths in range(1, 4):
@@ -31,15 +39,33 @@ def test_a_training_that_makes_progress_outlives_any_number_of_deaths(bench):
         wait_until(lambda n=deaths: bench.job(job).attempt > n, 60, "the next attempt")
     found = bench.wait(job, seconds=120)
     assert (found.state, found.strikes, found.attempt) == ("succeeded", 0, 4)
+    bench.assert_resumed(job, worker)
 
 
 @ONE_DATABASE
 def test_a_crash_of_the_runner_names_its_signal(bench):
     job = bench.train("poison_at", at=3, mode="segv")
     bench.worker()
-    bench.wait(job, "failed", seconds=60)
+    assert "SIGSEGV" in bench.wait(job, "failed", seconds=60).error_message
     whys = [event.data.get("why") for event in bench.events(job, "state")]
     assert "runner_crashed" in whys
+
+
+@ONE_DATABASE
+def test_a_training_whose_runner_crashes_once_waits_and_resumes(make_bench):
+    bench = make_bench(backoff_seconds=2)
+    job = bench.train(steps=40, step_seconds=0.05, mark=MARK)
+    worker = bench.worker()
+    bench.wait_checkpoint(job)
+    worker.runner().send_signal(signal.SIGSEGV)
+    waiting = bench.wait(job, "queued")
+    assert (waiting.attempt, waiting.strikes, waiting.losses) == (1, 1, 0)
+    assert bench.events(job, "state")[-1].data["why"] == "runner_crashed"
+    found = bench.wait(job)
+    assert (found.state, found.attempt, found.strikes) == ("succeeded", 2, 0)
+    bench.assert_resumed(job, worker, waiting.checkpoint_step)
+    second = [event for event in bench.events(job, "state") if event.data.get("attempt") == 2]
+    assert second[0].at >= waiting.not_before
 
 
 @ONE_DATABASE

@@ -2,78 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections import Counter
 
-import httpx
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, text
 
-from shared import catalog
 from shared.db import Database
-from shared.models import Job
+from tests import oracle
 from tests.conftest import make_tables
+from tests.faults.person import Person, over_http
 from tests.servers import PostgresServer, wait_until
 from tests.web.live import WebProcess
 from tests.work import Work
 from web import create_app
-from web.services.accounts import create_user
-from web.services.tokens import issue_token
 
 LOCKED_SECONDS = 60
 PAGES = ("/healthz", "/api/v1/me", "/api/v1/jobs", "/api/v1/queue")
 
 
-class Person:
-    """Submits and reads over HTTP; keeps what was answered."""
-
-    def __init__(self, work: Work, ask) -> None:
-        with work.db.writing() as session:
-            family = importlib.import_module("tests.families.sleep_steps")
-            catalog.announce(session, family.FAMILY.announcement("A test."))
-        self.work, self._ask = work, ask
-        user = create_user(work.db, "ann", False)
-        self.headers = {"Authorization": f"Bearer {issue_token(work.db, user, 'test')['token']}"}
-        with work.db.writing() as session:
-            owned = text("UPDATE dataset SET user_id = :user")
-            session.execute(owned, {"user": user.id})
-        self.accepted: list[str] = []
-        self.answers: Counter[int] = Counter()
-
-    def submit(self) -> int:
-        body = {"kind": "train", "family": "sleep_steps", "dataset_id": self.work.dataset_id}
-        status, answer = self._ask("POST", "/api/v1/jobs", self.headers, body)
-        self.answers[status] += 1
-        if status == 202:
-            self.accepted.append(answer["id"])
-        return status
-
-    def get(self, path: str) -> int:
-        return self._ask("GET", path, self.headers, None)[0]
-
-    def check(self) -> None:
-        """What was accepted is there, and nothing was ever answered but yes and later."""
-        with self.work.db.reading() as session:
-            there = set(session.scalars(select(Job.id)))
-        assert len(set(self.accepted)) == len(self.accepted) and set(self.accepted) <= there
-        assert set(self.answers) <= {202, 503, 507}, self.answers
-
-
-def over_http(web: WebProcess):
-    def ask(method, path, headers, body):
-        answer = httpx.request(method, web.url + path, headers=headers, json=body, timeout=60)
-        return answer.status_code, answer.json()
-
-    return ask
-
-
 @pytest.fixture
 def served(settings, db):
     web = WebProcess(settings)
-    yield Person(Work(settings, db), over_http(web))
+    person = Person(Work(settings, db), over_http(web))
+    yield person
     web.kill()
+    oracle.check(person.work)
 
 
 @pytest.mark.slow
@@ -110,6 +65,7 @@ def test_a_killed_postgres_loses_nothing_that_was_accepted(make_settings):
                 thread.join(60)
         person.check()
         web.kill()
+        oracle.check(person.work)
         db.dispose()
     finally:
         server.remove()
@@ -192,3 +148,4 @@ def test_a_full_disk_under_the_database_refuses_and_recovers(settings, db):
         assert session.scalar(text("PRAGMA integrity_check")) == "ok"
     person.check()
     app.extensions["atelier"].close()
+    oracle.check(person.work)

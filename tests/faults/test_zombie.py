@@ -8,10 +8,10 @@ from contextlib import closing
 
 import psutil
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from shared import scheduling
-from shared.models import Job, Result
+from shared.models import Job, Model, Result
 from tests.servers import wait_until
 
 REFUSED = "is not published with the others: LeaseLost"
@@ -51,9 +51,17 @@ def stopped_before_its_publish(bench):
     return job, worker, child
 
 
-def wake(worker, child) -> None:
+def wake(bench, worker, child) -> None:
+    """Waits until it has taken back what it had stored: the rows are looked at when it has done all that it does."""
     child.send_signal(signal.SIGCONT)
-    wait_until(lambda: REFUSED in worker.log.read_text(), 60, "its publish to be refused")
+    worker.wait_log(REFUSED, 60)
+    with bench.db.reading() as session:
+        published = set(session.scalars(select(Model.location)))
+    wait_until(lambda: stored_models(bench) == published, 60, "its model to be deleted")
+
+
+def stored_models(bench) -> set[str]:
+    return {stored.key.rpartition("/")[0] for stored in bench.storage.keys("models")}
 
 
 def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
@@ -61,7 +69,9 @@ def test_a_worker_that_wakes_up_after_its_lease_cannot_publish(bench):
     bench.worker("device-1")
     found = bench.wait(job, "succeeded", seconds=60)
     assert found.attempt == 2
-    wake(zombie, child)
+    assert len(stored_models(bench)) == 2
+    wake(bench, zombie, child)
+    assert len(stored_models(bench)) == 1
     after = bench.job(job)
     assert (after.state, after.attempt, after.version) == ("succeeded", 2, found.version)
 
@@ -81,7 +91,8 @@ def test_a_worker_that_claims_its_own_job_again_refuses_the_old_attempt(bench):
     with bench.db.writing() as session:
         session.execute(update(Job).where(Job.id == job).values(not_before=None))
         assert [one.id for one in scheduling.claim(session, offer)] == [job]
-    wake(worker, child)
+    wake(bench, worker, child)
+    assert not stored_models(bench)
     found = bench.job(job)
     assert (found.state, found.owner, found.attempt) == ("running", owner, 2)
     assert found.fence > first
