@@ -53,7 +53,9 @@ class Nothing(Strict):
 class Part(Strict):
     """`limit` and `after` of a list that is short by nature: whole where nobody asks for less."""
 
-    limit: Whole | None = Field(None, ge=1, le=200, description="Most entries in one answer.")
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(_whole)] | None = Field(
+        None, description="Most entries in one answer."
+    )
     after: Annotated[str, Field(pattern="^[A-Za-z0-9_.:-]{1,64}$")] | None = Field(
         None, description="The `next` of the answer before this one."
     )

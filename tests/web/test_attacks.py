@@ -292,11 +292,14 @@ def test_bad_numbers_are_refused_fast_and_nothing_is_queued(alice, work, studio,
     asked = {"kind": "train", "family": "toy", "dataset_id": dataset_id, "params": {"steps": "?"}}
     body = json.dumps(asked).replace('"?"', number)
     alice.get("/me")
-    began = time.process_time()
-    answer = alice.post("/jobs", data=body, content_type="application/json")
-    # processor time, so that a loaded machine does not decide
-    assert time.process_time() - began < 0.5
-    assert answer.status_code in (400, 422)
+    took = []
+    for _ in range(3):
+        began = time.thread_time()
+        answer = alice.post("/jobs", data=body, content_type="application/json")
+        took.append(time.thread_time() - began)
+        assert answer.status_code in (400, 422)
+    # this thread's processor time, and the best: neither a loaded machine nor the collector of garbage decides
+    assert min(took) < 0.5
     with studio.db.reading() as session:
         assert session.query(Job).count() == 0
 
