@@ -134,8 +134,11 @@ def own_valkey():
 
 @pytest.fixture
 def own_bench(own_valkey, make_bench):
-    """A workbench on that Valkey, which outlives it."""
-    return make_bench(server=own_valkey)
+    """A workbench on that Valkey, which outlives it.
+
+    Nothing of Redis ends a lease: it is long, so that a busy machine does not make a job run twice.
+    """
+    return make_bench(server=own_valkey, lease_seconds=30)
 
 
 @pytest.hookimpl(wrapper=True)
