@@ -2,7 +2,8 @@
 
 Steps per second from step 200 to the end, checkpoints on, previews and validation off on both sides; pairs in which
 the two take turns to go first, medians. Bar: 0.95 of the bare loop. The platform's times are those the runner wrote
-beside its metrics (seconds of the loop's own clock).
+beside its metrics (seconds of the loop's own clock). `--steady` gives the bare loop the platform's deterministic
+kernels: what is missing then is not theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from shared.config import bare_environment
 from tests.bench.verdicts import at_least
 from tests.device import DEVICE
 from tests.installation import ROOT, running
@@ -31,11 +33,13 @@ PARAMS = {
 }
 
 
-def bare(text: Path, steps: int, threads: int) -> float:
+def bare(text: Path, steps: int, threads: int, steady: bool) -> float:
     """The family's loop in a fresh process: nothing of the platform but Run."""
+    steadily = f"from worker.device import Device; Device({DEVICE!r}, {threads}).use(strict=True)"
     code = f"""
 import json, sys, time, torch
 torch.set_num_threads({threads})
+{steadily if steady else ""}
 from pathlib import Path
 from worker.data.texts import Texts
 from worker.families import transformer_lm as family
@@ -53,10 +57,8 @@ for _ in family.train(params, Texts.from_text(Path(sys.argv[2]).read_text()), ru
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
-        env={
-            **os.environ,
-            **THREADS,
-        },  # the runner's own thread setting: the peer shall not be the slower for it
+        # the runner's own thread setting: the peer shall not be the slower for it
+        env={**os.environ, **THREADS, **(bare_environment() if steady else {})},
         capture_output=True,
         text=True,
         check=True,
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steady", action="store_true")
     arguments = parser.parse_args()
     with running(threads=str(arguments.threads), checkpoint_seconds="10") as (atelier, client):
         atelier.families(client, "transformer_lm")
@@ -102,7 +105,9 @@ def main() -> None:
         for number in range(arguments.pairs):
             sides = {
                 "platform": lambda: through_the_platform(client, dataset["id"], arguments.steps),
-                "bare": lambda: bare(arguments.text, arguments.steps, arguments.threads),
+                "bare": lambda: bare(
+                    arguments.text, arguments.steps, arguments.threads, arguments.steady
+                ),
             }
             found = {}
             for side in sorted(sides, reverse=number % 2 == 0):

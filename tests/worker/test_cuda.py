@@ -102,9 +102,8 @@ def test_memory_of_the_device_that_runs_out_halves_the_batch(start_runner, total
     hungry = {"steps": 12, "megabytes_a_row": 2 * total_bytes // ROWS // 2**20}
     done, _ = runner.trained("hungry.1", "tiny", hungry)
     assert done.build["splits"] == 4
-    # and what was taken has been given back: others find the device as it was
-    free, _ = torch.cuda.mem_get_info()
-    assert free > total_bytes * 0.8
+    # and what was taken has been given back: others, who may hold some of it right now, find the device as it was
+    wait_until(lambda: torch.cuda.mem_get_info()[0] > total_bytes * 0.8, 120, "memory given back")
     assert undisturbed.build["splits"] == 1
 
 
