@@ -101,7 +101,9 @@ def stock(person, work) -> None:
 def hurry(studio) -> None:
     """Long polls are held for a moment only."""
     wait = studio.feed.wait
-    studio.feed.wait = lambda job_id, version, seconds: wait(job_id, version, min(seconds, 0.05))
+    studio.feed.wait = lambda slot, job_id, version, seconds: wait(
+        slot, job_id, version, min(seconds, 0.05)
+    )
 
 
 def _config(headers: dict[str, str], examples: int, stateful: bool) -> Config:

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from shared.db import ChangeMark, Database
 from shared.models import Job
+from web.slots import Slot, Slots
 
 # What a change waits at most before it is seen; 300 streams then hear of it within 0.2 s.
 LOOK_SECONDS = 0.1
@@ -31,60 +32,33 @@ class Feed:
     def __init__(self, db: Database, most_waiters: int, look_seconds: float = LOOK_SECONDS) -> None:
         self._db = db
         self._look_seconds = look_seconds
-        self._slots = threading.BoundedSemaphore(most_waiters) if most_waiters else None
-        self._notice_slots = threading.BoundedSemaphore(max(1, most_waiters // 4))
-        self.open_slots = 0
         self._changed = threading.Condition()
+        self.slots = Slots(most_waiters, wake=self._wake)
         self._watched: Counter[str] = Counter()
         self._versions: dict[str, int] = {}
         self._arrivals = 0  # who has just come may have seen less than the last look found
         self._thread: threading.Thread | None = None
         self.closed = threading.Event()
 
-    def take_slot(self) -> bool:
-        """Waiting holds a thread of the server, so only so many may wait; give_slot() ends it."""
-        taken = self._slots is not None and self._slots.acquire(blocking=False)
-        with self._changed:
-            self.open_slots += taken
-        return taken
-
-    def give_slot(self) -> None:
-        if self._slots is not None:
-            self._slots.release()
-            with self._changed:
-                self.open_slots -= 1
-
-    def take_notice_slot(self) -> bool:
-        """For who waits for any of his jobs to end, as every open browser does: of all slots no more than a quarter,
-        so that some are left for who follows a job. give_notice_slot() ends it.
-        """
-        if not self._notice_slots.acquire(blocking=False):
-            return False
-        if self.take_slot():
-            return True
-        self._notice_slots.release()
-        return False
-
-    def give_notice_slot(self) -> None:
-        self.give_slot()
-        self._notice_slots.release()
-
-    def wait(self, job_id: str, seen: int, seconds: float) -> bool:
-        """True as soon as the job's version is beyond `seen`; False when the time is over."""
+    def wait(self, slot: Slot, job_id: str, seen: int, seconds: float) -> bool:
+        """True as soon as the job's version is beyond `seen`; False when the time is over, or the place is needed."""
         until = time.monotonic() + seconds
         with self._watching(job_id), self._changed:
             # what the thread read may be older than `seen`, and versions only grow
-            while self._versions.get(job_id, seen) <= seen and not self.closed.is_set():
+            while self._versions.get(job_id, seen) <= seen and not slot.leave.is_set():
                 left = until - time.monotonic()
                 if left <= 0:
                     return False
                 self._changed.wait(left)
-            return not self.closed.is_set()
+            return not slot.leave.is_set()
 
     def close(self) -> None:
         """Lets every waiter go."""
+        self.closed.set()
+        self.slots.close()
+
+    def _wake(self) -> None:
         with self._changed:
-            self.closed.set()
             self._changed.notify_all()
 
     @contextmanager

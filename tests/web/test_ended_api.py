@@ -81,21 +81,20 @@ def test_an_end_that_is_seen_late_is_told_all_the_same(alice, work, studio, monk
 
 def test_listeners_of_notices_leave_streams_to_those_who_follow_a_job(alice, work, studio):
     work.training(alice)
-    taken = 0
-    while studio.feed.take_notice_slot():
-        taken += 1
-    assert taken == studio.settings.event_streams // 4
+    slots, user_id = studio.feed.slots, alice.user.id
+    taken = list(iter(lambda: slots.take(user_id, is_notice=True), None))
+    assert len(taken) == studio.settings.event_streams // 4
     # the next one looks once, goes on from there a little later, and holds nothing
     one_look = alice.get("/events", headers=STREAM)
     assert one_look.status_code == 200
     assert one_look.text.startswith("retry: 10000") and "\nid: " in one_look.text
-    assert studio.feed.take_slot()
-    studio.feed.give_slot()
-    studio.feed.give_notice_slot()
+    assert (free := slots.take(user_id))
+    slots.give(free)
+    slots.give(taken.pop())
     answer = alice.get("/events", headers=STREAM, buffered=False)
     assert answer.status_code == 200
     answer.close()
-    assert studio.feed.take_notice_slot()
+    assert slots.take(user_id, is_notice=True)
 
 
 def test_a_silent_stream_says_where_to_go_on(alice, work, monkeypatch):

@@ -84,7 +84,7 @@ def test_a_stream_tells_what_happens_while_it_is_open(alice, work, studio):
     thread.join()
     answer.close()
     assert [kind for _, kind, _ in frames(read.decode())][2:] == ["progress", "result", "state"]
-    assert studio.feed.take_slot()
+    assert studio.feed.slots.taken == 0
 
 
 def test_a_silent_stream_is_kept_alive_and_ends_after_a_while(alice, work, monkeypatch):
@@ -96,23 +96,53 @@ def test_a_silent_stream_is_kept_alive_and_ends_after_a_while(alice, work, monke
     assert [n for n, _, _ in frames(text)] == [1]
 
 
+def all_slots(studio, person, **how):
+    return list(iter(lambda: studio.feed.slots.take(person.user.id, **how), None))
+
+
 def test_too_many_streams_are_refused_and_polling_goes_on(alice, work, studio):
     job = work.training(alice)
-    taken = 0
-    while studio.feed.take_slot():
-        taken += 1
-    assert taken == studio.settings.event_streams
+    taken = all_slots(studio, alice)
+    assert len(taken) == studio.settings.event_streams
     answer = alice.get(f"/jobs/{job['id']}/events", headers=STREAM)
     assert (answer.status_code, answer.json["code"]) == (503, "too_many_streams")
     assert answer.headers["Retry-After"]
     assert alice.get(f"/jobs/{job['id']}/events").status_code == 200
     # a long poll answers at once instead of waiting
     assert alice.get(f"/jobs/{job['id']}?wait=60").status_code == 200
-    studio.feed.give_slot()
+    studio.feed.slots.give(taken.pop())
     answer = alice.get(f"/jobs/{job['id']}/events", headers=STREAM, buffered=False)
     assert answer.status_code == 200
     answer.close()
-    assert studio.feed.take_slot()
+    assert studio.feed.slots.taken == len(taken)
+
+
+def test_whoever_holds_all_streams_ends_one_for_another(alice, bob, work, studio):
+    """A stream in the middle of its waiting ends at once; a long poll answers with what there is."""
+    job = work.training(alice)
+    stream = alice.get(f"/jobs/{job['id']}/events", headers=STREAM, buffered=False)
+    lines = stream.iter_encoded()
+    next(lines)
+    taken = all_slots(studio, alice)
+
+    def follow():
+        for _ in lines:
+            pass
+        stream.close()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    own = work.training(bob)
+    answer = bob.get(f"/jobs/{own['id']}/events", headers=STREAM, buffered=False)
+    assert answer.status_code == 200
+    thread.join(10)
+    assert not thread.is_alive()
+    assert studio.feed.slots.taken == len(taken) + 1 == studio.settings.event_streams
+    answer.close()
+    # alice, who has the most still, takes none of bob's
+    bobs = all_slots(studio, bob)
+    assert len(bobs) == 1
+    assert alice.get(f"/jobs/{job['id']}/events", headers=STREAM).status_code == 503
 
 
 def test_a_deleted_job_ends_its_stream(alice, work, monkeypatch):

@@ -107,9 +107,9 @@ def test_requests_are_counted_by_template_and_never_by_path(alice, client, scrap
 
 def test_open_streams_are_counted(studio, scrape):
     assert scrape()("atelier_sse_streams") == 0
-    assert studio.feed.take_slot()
+    slot = studio.feed.slots.take("alice")
     assert scrape()("atelier_sse_streams") == 1
-    studio.feed.give_slot()
+    studio.feed.slots.give(slot)
     assert scrape()("atelier_sse_streams") == 0
 
 

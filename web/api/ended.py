@@ -19,6 +19,7 @@ from web.requests import check
 from web.security import current_user, still_signed_in, studio
 from web.services import events
 from web.services.studio import Studio
+from web.slots import Slot
 
 # An end is no news that a tenth of a second matters for; each look is a few queries on indexes.
 LOOK_SECONDS = 1.0
@@ -59,9 +60,11 @@ def index() -> Response:
     seen = request.headers.get("Last-Event-ID")
     after = check(EndedAfter, {"after": seen}).after if seen else asked.after
     here = studio()
-    if here.feed.take_notice_slot():
-        response = Response(_lines(here, user, after, still_signed_in()), mimetype=EVENT_STREAM)
-        response.call_on_close(here.feed.give_notice_slot)
+    slot = here.feed.slots.take(user.id, is_notice=True)
+    if slot is not None:
+        lines = _lines(here, slot, user, after, still_signed_in())
+        response = Response(lines, mimetype=EVENT_STREAM)
+        response.call_on_close(lambda: here.feed.slots.give(slot))
     else:
         response = Response(_one_look(here, user, after), mimetype=EVENT_STREAM)
     response.headers["Cache-Control"] = "no-store"
@@ -70,7 +73,7 @@ def index() -> Response:
 
 
 def _lines(
-    here: Studio, user: User, after: str | None, may_listen: Callable[[], bool]
+    here: Studio, slot: Slot, user: User, after: str | None, may_listen: Callable[[], bool]
 ) -> Iterator[str]:
     """Holds no database session while it waits. Who asks is checked again every few seconds."""
     began = asked = time.monotonic()
@@ -89,7 +92,7 @@ def _lines(
         if not found["active"] and not found["items"]:
             yield f"id: {after}\nevent: idle\ndata: {json.dumps(found)}\n\n"
             return
-        if here.feed.closed.wait(LOOK_SECONDS):
+        if slot.leave.wait(LOOK_SECONDS):
             return
 
 

@@ -18,6 +18,7 @@ from web.queries import EventsAfter
 from web.security import current_user, still_signed_in, studio
 from web.services import events
 from web.services.studio import Studio
+from web.slots import Slot
 
 EVENT_STREAM = "text/event-stream"
 RETRY_MILLISECONDS = 2000
@@ -74,24 +75,30 @@ def _stream(job_id: str, after: int) -> Response:
     first = events.news(here, user, job_id, after)
     if first[2] and not first[0] and "Last-Event-ID" in request.headers:
         return Response(status=204)  # tells a browser that there is nothing to come back for
-    if not here.feed.take_slot():
+    slot = here.feed.slots.take(user.id)
+    if slot is None:
         raise TooManyStreams()
-    lines = _lines(here, user, job_id, after, still_signed_in())
+    lines = _lines(here, slot, user, job_id, after, still_signed_in())
     response = Response(lines, mimetype=EVENT_STREAM)
     # also runs when the stream was never begun
-    response.call_on_close(here.feed.give_slot)
+    response.call_on_close(lambda: here.feed.slots.give(slot))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 def _lines(
-    here: Studio, user: User, job_id: str, after: int, may_listen: Callable[[], bool]
+    here: Studio,
+    slot: Slot,
+    user: User,
+    job_id: str,
+    after: int,
+    may_listen: Callable[[], bool],
 ) -> Iterator[str]:
     """Holds no database session while it waits. Who asks is checked again every few seconds."""
     began = asked = time.monotonic()
     yield f"retry: {RETRY_MILLISECONDS}\n\n"
-    while (at := time.monotonic()) < began + events.STREAM_SECONDS:
+    while (at := time.monotonic()) < began + events.STREAM_SECONDS and not slot.leave.is_set():
         if at >= asked + events.KEEP_ALIVE_SECONDS:
             if not may_listen():
                 return
@@ -105,7 +112,7 @@ def _lines(
             after = event["n"]
         if over:
             return
-        if not found and not here.feed.wait(job_id, version, events.KEEP_ALIVE_SECONDS):
+        if not found and not here.feed.wait(slot, job_id, version, events.KEEP_ALIVE_SECONDS):
             yield ": still here\n\n"
 
 

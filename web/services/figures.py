@@ -58,7 +58,7 @@ def read_figures(studio: Studio) -> Figures:
             workers={kind: sum(w.kind == kind for w in live) for kind in ("device", "cpu")},
             live={worker.id for worker in live},
             tallies=tallies,
-            streams=studio.feed.open_slots,
+            streams=studio.feed.slots.taken,
             free_bytes=place["free_bytes"],
             disk_bytes=place["bytes"],
         )

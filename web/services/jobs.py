@@ -258,11 +258,12 @@ def wait_for_news(
     version, state, _ = job_tag(studio, user, job_id)
     if state in states.FINAL or (seen is not None and seen != version):
         return
-    if studio.feed.take_slot():
+    slot = studio.feed.slots.take(user.id)
+    if slot is not None:
         try:
-            studio.feed.wait(job_id, version, seconds)
+            studio.feed.wait(slot, job_id, version, seconds)
         finally:
-            studio.feed.give_slot()
+            studio.feed.slots.give(slot)
 
 
 # ---- changing ------------------------------------------------------------------------------------
