@@ -2,8 +2,8 @@
 
 Landlock for files, signals and TCP; a seccomp filter against sockets, new programs, a look into other
 processes, and changes of owner, mode and attributes, which Landlock lets through; an empty network
-namespace; no capabilities. Each part is best effort, and `enter` says which of them hold. None of it
-can be undone.
+namespace; no capabilities; the first to be ended where the machine's memory runs out. Each part is best
+effort, and `enter` says which of them hold. None of it can be undone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
 CLONE_NEWUSER, CLONE_NEWNET, CLONE_THREAD = 0x10000000, 0x40000000, 0x00010000
 
+FIRST_TO_DIE = 800  # of 1000, which would be this one even where another took the memory
+
 # Landlock's rights on files, by the version of its interface that brought them
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
@@ -31,6 +33,7 @@ FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 # Where Python, torch and the C library read from; /etc only by file, for it may hold secrets
 READABLE = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/proc", "/sys")
 READABLE_ON_CUDA = ("/opt", "/etc/OpenCL", "/etc/vulkan", "/run/nvidia-persistenced")
+DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 OWN_THREADS = Path("/proc/self/task")
 READABLE_IN_ETC = ("ld.so.cache", "localtime", "nsswitch.conf", "passwd", "group", "alternatives")
 
@@ -39,6 +42,7 @@ def enter(*, writable: list[Path], readable: list[Path], cuda: bool) -> dict[str
     """Shuts this process in; {part: "on" or why not}. Call it while there is one thread."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     parts: dict[str, Callable[[], None]] = {
+        "first_to_die": _first_to_die,
         "network_namespace": lambda: _leave_network(cuda),
         "capabilities": lambda: _drop_capabilities(cuda),
         "no_new_privileges": _no_new_privileges,
@@ -61,6 +65,11 @@ def _checked(result: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+def _first_to_die() -> None:
+    """Where the machine's memory runs out it is this process that the kernel ends, not a database or the worker."""
+    Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_DIE))
 
 
 def _no_new_privileges() -> None:
@@ -108,7 +117,9 @@ def _landlock(writable: list[Path], readable: list[Path], cuda: bool) -> None:
             _allow(ruleset, path, READ & rights)
         for path in writable:
             _allow(ruleset, path, rights)
-        _allow(ruleset, Path("/dev"), (READ | WRITE_FILE | IOCTL_DEV) & rights)
+        # not /dev/shm beside them, where others of this machine may keep what is theirs; a GPU has files in many places
+        for path in ("/dev",) if cuda else DEVICES:
+            _allow(ruleset, Path(path), (READ | WRITE_FILE | IOCTL_DEV) & rights)
         if cuda:
             # The driver names its threads, and gives up where it may not (error 304). The handle stays
             # open: a rule is for this very inode, which the kernel would otherwise make anew.

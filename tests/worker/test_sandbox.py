@@ -35,6 +35,11 @@ print(json.dumps(parts | {
     "write own": tried(lambda: (own / "x").write_text("x")),
     "read secret": tried(secret.read_text),
     "write secret": tried(lambda: secret.write_text("x")),
+    "write null": tried(lambda: Path("/dev/null").write_text("x")),
+    "read random": tried(lambda: open("/dev/urandom", "rb").read(1)),
+    "list shared memory": tried(lambda: os.listdir("/dev/shm")),
+    "write shared memory": tried(lambda: Path("/dev/shm/atelier-sandbox").write_text("x")),
+    "score": open("/proc/self/oom_score_adj").read().strip(),
     "read parent": tried(lambda: open(f"/proc/{os.getppid()}/environ").read()),
     "signal parent": tried(lambda: os.kill(os.getppid(), 0)),
     "socket": tried(socket.socket),
@@ -47,6 +52,8 @@ print(json.dumps(parts | {
 NEEDS = {
     "read secret": "landlock",
     "write secret": "landlock",
+    "list shared memory": "landlock",
+    "write shared memory": "landlock",
     "read parent": "landlock",
     "signal parent": "landlock",
     "socket": "seccomp",
@@ -77,8 +84,22 @@ def test_what_a_runner_may_not_do_is_refused(found, attempt):
 def test_what_it_needs_is_allowed(found):
     assert found["write own"] == "allowed"
     assert found["thread"] == "allowed"
+    assert found["write null"] == found["read random"] == "allowed"
+
+
+def test_where_memory_runs_out_it_is_the_first_to_die(found):
+    if found["first_to_die"] != "on":
+        pytest.skip(f"it is {found['first_to_die']}")
+    assert found["score"] == "800"
 
 
 def test_every_part_says_whether_it_holds(found):
-    for part in ("landlock", "seccomp", "network_namespace", "capabilities", "no_new_privileges"):
+    for part in (
+        "first_to_die",
+        "landlock",
+        "seccomp",
+        "network_namespace",
+        "capabilities",
+        "no_new_privileges",
+    ):
         assert found[part] == "on" or found[part].startswith("off: ")
