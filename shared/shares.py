@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import bindparam, event, func, insert, or_, select, update
+from sqlalchemy import Double, Table, bindparam, event, func, insert, or_, select, update
 from sqlalchemy.orm import Session, SessionTransaction
 
 from shared import tallies
 from shared.models import Job, UserShare
 
 PREPAID_SECONDS = 30.0
+
+# put together once: while a claim or an end is written, SQLite lets nobody else write
+PAY = (
+    update(cast(Table, UserShare.__table__))
+    .where(UserShare.user_id == bindparam("payer"))
+    .values(
+        vtime=UserShare.vtime + bindparam("owed", type_=Double()) / UserShare.weight,
+        device_seconds=UserShare.device_seconds + bindparam("used", type_=Double()),
+    )
+)
 
 Bills = dict[str, tuple[float, float]]  # user id -> (owed, used)
 PENDING = "atelier_bills"
@@ -43,16 +53,10 @@ def charge(session: Session, user_id: str, owed: float, used: float = 0.0) -> No
 def _pay(session: Session) -> None:
     if session.in_nested_transaction():
         return  # SQLAlchemy tells of a savepoint's end as well
-    for user_id, (owed, used) in sorted(session.info.pop(PENDING, {}).items()):
-        session.execute(
-            update(UserShare)
-            .where(UserShare.user_id == user_id)
-            .values(
-                vtime=UserShare.vtime + owed / UserShare.weight,
-                device_seconds=UserShare.device_seconds + used,
-            )
-            .execution_options(synchronize_session=False)
-        )
+    bills = sorted(session.info.pop(PENDING, {}).items())
+    rows = [{"payer": user_id, "owed": owed, "used": used} for user_id, (owed, used) in bills]
+    if rows:
+        session.connection().execute(PAY, rows)
 
 
 @event.listens_for(Session, "after_soft_rollback")

@@ -58,20 +58,24 @@ def _pending(session: Session) -> Counter[tuple[str, str]]:
     return found
 
 
+def _add(insert: Any) -> Any:
+    new = insert(Tally.__table__)
+    return new.on_conflict_do_update(
+        index_elements=[Tally.name, Tally.label], set_={"value": Tally.value + new.excluded.value}
+    )
+
+
+# put together once: SQLAlchemy keeps no compiled form of an insert with its values inside
+_ADD = {True: _add(postgresql.insert), False: _add(sqlite.insert)}
+
+
 def _write(session: Session) -> None:
-    """All in one statement, however many there are."""
+    """All at once, however many there are."""
     pending = _pending(session)
     if not pending or session.in_nested_transaction():
         return  # SQLAlchemy tells of a savepoint's end as well
-    insert: Any = postgresql.insert if lock_rows(session) else sqlite.insert
     rows = [
         {"name": name, "label": label, "value": by} for (name, label), by in sorted(pending.items())
     ]
-    new = insert(Tally).values(rows)
-    session.execute(
-        new.on_conflict_do_update(
-            index_elements=[Tally.name, Tally.label],
-            set_={"value": Tally.value + new.excluded.value},
-        )
-    )
+    session.connection().execute(_ADD[lock_rows(session)], rows)
     pending.clear()

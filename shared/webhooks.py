@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook as Signer
 
@@ -96,15 +96,17 @@ def new_secret() -> str:
     return "whsec_" + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
+WANTING = (
+    select(Webhook.id, Webhook.events)
+    .join(User, User.id == Webhook.user_id)
+    .where(Webhook.user_id == bindparam("user_id"), Webhook.enabled, User.active)
+)
+
+
 def owe(session: Session, job: Job, at: float) -> None:
     """Of a job that has just ended: to each webhook of its owner that wants to know."""
     topic = f"job.{job.state}"
-    wanting = session.execute(
-        select(Webhook.id, Webhook.events)
-        .join(User, User.id == Webhook.user_id)
-        .where(Webhook.user_id == job.user_id, Webhook.enabled, User.active)
-    ).all()
-    for hook in wanting:
+    for hook in session.execute(WANTING, {"user_id": job.user_id}).all():
         if topic in hook.events.split():
             session.add(_message(topic, job.user_id, hook.id, _facts(job), at, job.id))
 
