@@ -17,6 +17,13 @@ LIVE = select(Worker).where(
     Worker.heartbeat_at > NOW - bindparam("seconds", type_=Double()), Worker.state != "gone"
 )
 
+NEWEST = (
+    select(FamilyRow)
+    .where(FamilyRow.name == bindparam("name"))
+    .order_by(FamilyRow.version.desc())
+    .limit(1)
+)
+
 
 def announce(session: Session, announcement: dict[str, Any]) -> None:
     """Writes or refreshes a family's row."""
@@ -56,10 +63,10 @@ def families(session: Session, fresh_seconds: float = FRESH_SECONDS) -> list[dic
 
 def family(session: Session, name: str, version: int | None = None) -> dict[str, Any]:
     """One announcement: the newest version, or the one asked for. Raises NotFound."""
-    query = select(FamilyRow).where(FamilyRow.name == name)
-    if version is not None:
-        query = query.where(FamilyRow.version == version)
-    row = session.scalars(query.order_by(FamilyRow.version.desc()).limit(1)).one_or_none()
+    if version is None:
+        row = session.scalars(NEWEST, {"name": name}).one_or_none()
+    else:
+        row = session.get(FamilyRow, (name, version))
     if row is None:
         raise NotFound("There is no such family.")
     return dict(row.announcement)

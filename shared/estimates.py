@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, false, null, or_, select, true
+from sqlalchemy import ColumnElement, bindparam, case, false, null, or_, select, true
 from sqlalchemy.orm import Session
 
 from shared.job_records import Outcome
@@ -126,21 +126,24 @@ def _devices(work: Work, workers: Sequence[Worker]) -> set[tuple[str, float]]:
     }
 
 
+HISTORY = (
+    select(Job.device, Job.cost, Job.run_seconds)
+    .where(
+        Job.family == bindparam("family"),
+        Job.family_version == bindparam("version"),
+        Job.kind == bindparam("kind"),
+        Job.run_seconds.is_not(None),
+    )
+    .order_by(Job.finished_at.desc())
+    .limit(REMEMBERED)
+)
+
+
 def _history(session: Session, work: Work) -> dict[str, tuple[Point, ...]]:
     """The last jobs of this kind by class of device, the newest first."""
-    rows = session.execute(
-        select(Job.device, Job.cost, Job.run_seconds)
-        .where(
-            Job.family == work.family,
-            Job.family_version == work.version,
-            Job.kind == work.kind,
-            Job.run_seconds.is_not(None),
-        )
-        .order_by(Job.finished_at.desc())
-        .limit(REMEMBERED)
-    )
+    asked = {"family": work.family, "version": work.version, "kind": work.kind}
     found: dict[str, tuple[Point, ...]] = {}
-    for device, cost, seconds in rows:
+    for device, cost, seconds in session.execute(HISTORY, asked):
         # a cost that was unknown when the job was accepted says nothing about others
         if seconds is not None and (cost.get("flops") is None) == (work.flops is None):
             point = cost.get("flops") or 0.0, cost.get("steps") or 0.0, max(SHORTEST, seconds)

@@ -88,6 +88,10 @@ RUNNING = select(func.count()).where(
 )
 
 
+# SQLite has no such words as FOR UPDATE, and leaves them out.
+OWN = select(Quota).where(Quota.user_id == bindparam("user_id")).with_for_update()
+
+
 # ---- at a submit ---------------------------------------------------------------------------------
 
 
@@ -96,8 +100,7 @@ def check_submit(session: Session, new: NewJob) -> None:
 
     Raises QuotaExceeded.
     """
-    query = select(Quota).where(Quota.user_id == new.user_id)
-    own = session.scalar(query.with_for_update() if lock_rows(session) else query) or Quota()
+    own = session.scalar(OWN, {"user_id": new.user_id}) or Quota()
     most = _either(own.max_queued_jobs, new.max_queued_jobs)
     queued = session.scalar(QUEUED, {"user_id": new.user_id})
     if (queued or 0) >= most:

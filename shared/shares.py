@@ -88,6 +88,14 @@ def busy() -> Any:
 
 
 IS_BUSY = select(busy()).where(UserShare.user_id == bindparam("user_id")).select_from(UserShare)
+# Where who comes back from idle begins.
+FLOOR = select(func.min(UserShare.vtime)).where(busy())
+LIFT = (
+    update(UserShare)
+    .where(UserShare.user_id == bindparam("user"), UserShare.vtime < bindparam("floor"))
+    .values(vtime=bindparam("floor", type_=Double()))
+    .execution_options(synchronize_session=False)
+)
 
 
 def catch_up(session: Session, user_id: str) -> None:
@@ -99,11 +107,6 @@ def catch_up(session: Session, user_id: str) -> None:
         session.execute(
             insert(UserShare).values(user_id=user_id, vtime=0.0, weight=1.0, device_seconds=0.0)
         )
-    floor = session.scalar(select(func.min(UserShare.vtime)).where(busy()))
+    floor = session.scalar(FLOOR)
     if floor is not None:
-        session.execute(
-            update(UserShare)
-            .where(UserShare.user_id == user_id, UserShare.vtime < floor)
-            .values(vtime=floor)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(LIFT, {"user": user_id, "floor": floor})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared import catalog
@@ -21,7 +21,7 @@ from shared.db import clock
 from shared.job_records import NewJob
 from shared.models import Job, UserShare, Worker
 from shared.queue_sums import BY_USER, EARLIER, LATER, RUNNING
-from shared.shares import PREPAID_SECONDS, busy
+from shared.shares import FLOOR, PREPAID_SECONDS
 
 # Lanes whose jobs a worker takes first.
 BEFORE = {"batch": ("interactive",)}
@@ -208,8 +208,7 @@ class _Now:
 
     @cached_property
     def _floor(self) -> float:
-        """Where who comes back from idle begins."""
-        return self.session.scalar(select(func.min(UserShare.vtime)).where(busy())) or 0.0
+        return self.session.scalar(FLOOR) or 0.0
 
     def _training_in(self, asks: _Asks, ahead: _Line, able: list[str]) -> float | None:
         """A device trains one at a time: those ahead go to whichever is free first."""
