@@ -118,8 +118,8 @@ def _landlock(writable: list[Path], readable: list[Path], cuda: bool) -> None:
         for path in writable:
             _allow(ruleset, path, rights)
         # not /dev/shm beside them, where others of this machine may keep what is theirs; a GPU has files in many places
-        for path in ("/dev",) if cuda else DEVICES:
-            _allow(ruleset, Path(path), (READ | WRITE_FILE | IOCTL_DEV) & rights)
+        for device in ("/dev",) if cuda else DEVICES:
+            _allow(ruleset, Path(device), (READ | WRITE_FILE | IOCTL_DEV) & rights)
         if cuda:
             # The driver names its threads, and gives up where it may not (error 304). The handle stays
             # open: a rule is for this very inode, which the kernel would otherwise make anew.
