@@ -82,11 +82,12 @@ def test_shares_and_tallies_are_written_once_at_the_end(work, together, monkeypa
     begins = max(n for n, (statement, _) in enumerate(seen) if statement.startswith("SAVEPOINT"))
     shares = [n for n, (text, _) in enumerate(seen) if text.startswith("UPDATE user_share")]
     tallied = [n for n, (text, _) in enumerate(seen) if text.startswith("INSERT INTO tally")]
-    assert len(shares) == len(held) and len(tallied) == 1
+    assert len(shares) == len(tallied) == 1
     assert min(shares + tallied) > begins
     users = {one.job.user_id for one in held}
-    order = [u for n in shares for u in users if u in _values(seen[n][1])]
-    assert order == sorted(users)
+    bills = seen[shares[0]][1]
+    assert len(bills) == len(held) == len(users)
+    assert [u for bill in bills for u in users if u in _values(bill)] == sorted(users)
 
 
 def _values(parameters):
