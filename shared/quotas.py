@@ -88,7 +88,7 @@ RUNNING = select(func.count()).where(
 )
 
 
-# SQLite has no such words as FOR UPDATE, and leaves them out.
+# Held until the transaction ends. SQLite has no such words as FOR UPDATE, and leaves them out.
 OWN = select(Quota).where(Quota.user_id == bindparam("user_id")).with_for_update()
 
 

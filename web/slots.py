@@ -1,4 +1,4 @@
-"""Places for those who wait: each holds a thread of the server, so there are only so many, and nobody has them all."""
+"""Places for those who wait: each holds a thread of the server, so there are so many only, and they are evened out."""
 
 from __future__ import annotations
 

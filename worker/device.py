@@ -39,7 +39,7 @@ def choose_steady_products(torch: ModuleType, here: Any) -> None:
     """cuBLAS sums in one order where each stream has a workspace of its own (NVIDIA, "Results reproducibility").
 
     torch gives it one, but looks, once, at the first product, for the setting of bare_environment that says so. cuBLAS
-    looks at every product (0.05 ms each on an H200, a quarter of a small model's speed): so it is taken away then.
+    looks at every product (0.05 ms each on an H200), so it is taken away then. Not run on a GPU yet.
     """
     product = torch.zeros(2, 2, device=here)
     choose_steady_kernels(torch, strict=True)

@@ -17,6 +17,7 @@ import json, os, socket, subprocess, sys, threading
 from pathlib import Path
 from worker import sandbox
 own, secret = Path(sys.argv[1]), Path(sys.argv[2])
+shared = f"/dev/shm/atelier-sandbox-{os.getpid()}"
 parts = sandbox.enter(writable=[own], readable=[], cuda=False)
 
 def tried(work):
@@ -38,7 +39,7 @@ print(json.dumps(parts | {
     "write null": tried(lambda: Path("/dev/null").write_text("x")),
     "read random": tried(lambda: open("/dev/urandom", "rb").read(1)),
     "list shared memory": tried(lambda: os.listdir("/dev/shm")),
-    "write shared memory": tried(lambda: Path("/dev/shm/atelier-sandbox").write_text("x")),
+    "write shared memory": tried(lambda: open(shared, "x").close() or os.remove(shared)),
     "score": open("/proc/self/oom_score_adj").read().strip(),
     "read parent": tried(lambda: open(f"/proc/{os.getppid()}/environ").read()),
     "signal parent": tried(lambda: os.kill(os.getppid(), 0)),

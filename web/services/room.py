@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared import disk, quotas
 from shared.db import lock_rows
 from shared.errors import StorageFull
-from shared.models import Quota, User
+from shared.models import User
 from web.services.studio import Studio
 
 AMPLE_BYTES = 1 << 30
@@ -42,5 +41,5 @@ def check_quota(session: Session, studio: Studio, user: User, size: int) -> None
     """Raises QuotaExceeded."""
     if lock_rows(session):
         # two uploads at once must not both take the last room
-        session.execute(select(Quota).where(Quota.user_id == user.id).with_for_update())
+        session.execute(quotas.OWN, {"user_id": user.id})
     quotas.check_storage(session, studio.settings, user.id, size)
